@@ -1,0 +1,61 @@
+"""didlab: pandas for container images.
+
+Look inside container images and download them, without Docker::
+
+    import didlab
+
+    m = didlab.open("nginx:1.27")
+    m.platforms()                     # DataFrame: one row for each platform
+    m.layers()                        # DataFrame: sizes, digests, the command that made each
+    m.config().env["PATH"]
+    m.save("nginx.tar")               # docker load -i nginx.tar
+
+Nothing here touches the network until it is called; ``import didlab`` itself loads neither
+requests nor pandas, ipywidgets, tqdm.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from didlab import errors as errors
+    from didlab.demo import sandbox as sandbox
+    from didlab.model.layer import Layer as Layer
+    from didlab.model.manifest import Manifest as Manifest
+    from didlab.model.opening import open as open
+    from didlab.model.registry import Registry as Registry
+    from didlab.model.repository import Repository as Repository
+    from didlab.oci.reference import Reference as Reference
+
+# Public name -> the module that has it; resolved on first use (PEP 562), so that importing
+# didlab stays cheap. test_import_cost.py holds this table equal to the block above.
+_PUBLIC = {
+    "Layer": "didlab.model.layer",
+    "Manifest": "didlab.model.manifest",
+    "Reference": "didlab.oci.reference",
+    "Registry": "didlab.model.registry",
+    "Repository": "didlab.model.repository",
+    "open": "didlab.model.opening",
+    "sandbox": "didlab.demo",
+}
+
+__all__ = ["__version__", "errors", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("didlab.errors")
+    module = _PUBLIC.get(name)
+    if module is None:
+        raise AttributeError(f"module 'didlab' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
