@@ -5,10 +5,10 @@ Look inside container images and download them, without Docker::
     import didlab
 
     m = didlab.open("nginx:1.27")
-    m.platforms()                     # DataFrame: one row for each platform
-    m.layers()                        # DataFrame: sizes, digests, the command that made each
+    m.platforms()  # DataFrame: one row for each platform
+    m.layers()  # DataFrame: sizes, digests, the command that made each
     m.config().env["PATH"]
-    m.save("nginx.tar")               # docker load -i nginx.tar
+    m.save("nginx.tar")  # docker load -i nginx.tar
 
 Nothing here touches the network until it is called; ``import didlab`` itself loads neither
 requests nor pandas, ipywidgets, tqdm.

@@ -166,6 +166,10 @@ class DidlabError(Exception):
         for name, value in everything.items():
             setattr(self, name, value)
 
+    def fields(self) -> dict[str, Any]:
+        """Return the facts that this error was made with, ``hint`` among them."""
+        return dict(self._fields)
+
     def __str__(self) -> str:
         # KeyError would show the message in quotes, OSError with an errno.
         if self.hint:
@@ -272,9 +276,11 @@ class ConnectFailed(TransportError):
 
 
 class TlsFailed(TransportError):
-    """No trusted TLS connection."""
+    """No trusted TLS connection; ``not_tls`` when the other side speaks no TLS at all."""
 
     retryable: ClassVar[bool] = False
+    defaults: ClassVar[dict[str, Any]] = {"not_tls": False}
+    not_tls: bool
 
 
 class ProxyError(TransportError):

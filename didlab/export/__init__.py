@@ -1,0 +1,1 @@
+"""Images out of a source into files: planned purely, then done."""

@@ -1,0 +1,46 @@
+"""File names made of references: legal on every system."""
+
+from __future__ import annotations
+
+from didlab.oci import digest as digests
+from didlab.oci import media_types
+from didlab.oci.descriptor import Descriptor
+from didlab.oci.platform import Platform
+from didlab.oci.reference import Reference
+
+#: File systems allow 255 bytes; some room is left for a partial file's suffix.
+LONGEST = 200
+
+
+def archive_name(reference: Reference, platform: Platform) -> str:
+    """Return the file name of a saved image.
+
+    >>> archive_name(Reference.parse("nginx:1.27"), Platform("linux", "amd64"))
+    'nginx_1.27_linux_amd64.tar'
+    >>> archive_name(Reference.parse("ghcr.io/o/app:2"), Platform("linux", "arm", "v7"))
+    'o_app_2_linux_arm_v7.tar'
+    """
+    repository = reference.repository
+    if reference.registry == "docker.io":
+        repository = repository.removeprefix("library/")
+    version = reference.tag
+    if version is None:
+        version = digests.encoded(reference.digest or "sha256:latest")[:12]
+    tail = "_".join(
+        part for part in (version, platform.os, platform.architecture, platform.variant) if part
+    )
+    name = _portable(repository)[: LONGEST - len(tail) - 5]
+    return f"{name}_{_portable(tail)}.tar"
+
+
+def blob_name(descriptor: Descriptor) -> str:
+    """Return the file name of a saved layer: ``sha256_<encoded>.tar.gz``."""
+    suffix = {"gzip": ".tar.gz", "zstd": ".tar.zst", "none": ".tar"}.get(
+        media_types.compression(descriptor.media_type) or "", ""
+    )
+    algorithm = digests.algorithm(descriptor.digest)
+    return f"{algorithm}_{digests.encoded(descriptor.digest)}{suffix}"
+
+
+def _portable(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)

@@ -1,0 +1,1 @@
+"""What users hold: Registry, Repository, Manifest, Layer; lazy, comparable by address."""

@@ -1,0 +1,584 @@
+"""An image under a name: its platforms, layers, config; and saving it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from didlab.errors import InvalidArgument, LayerNotFound, Unsupported
+from didlab.model.completion import Completer
+from didlab.model.config import Config
+from didlab.model.snapshot import Snapshot, config_platform
+from didlab.oci import config as configs
+from didlab.oci.config import HistoryEntry, ImageConfig
+from didlab.oci.descriptor import Descriptor
+from didlab.oci.digest import is_digest
+from didlab.oci.manifest import ImageIndex, ImageManifest
+from didlab.oci.platform import Platform
+from didlab.oci.reference import Reference
+from didlab.sources.base import Source
+from didlab.views import card, frames, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from didlab.export.report import SaveReport
+    from didlab.model.layer import Layer
+    from didlab.model.registry import Registry
+    from didlab.model.repository import Repository
+
+#: Seconds that the HTML card may wait for the manifest and config.
+CARD_SECONDS = 3.0
+
+
+class Manifest:
+    """An image (or index of images) under a name. Lazy: made without any request.
+
+    Made by `didlab.open`, ``repository["tag"]`` or ``manifest["linux/arm64"]``. The first
+    question pins the digest, so that everything afterwards describes the same bytes; `refresh`
+    gives a new object that asks again.
+
+    On an index, calls about one image (`layers`, `config`, `history`, `image_id`, `size`, `save`)
+    are about the default platform: ``DOCKER_DEFAULT_PLATFORM``, else ``linux/`` and this
+    machine's architecture. `digest`, `raw` and `json` are about the index itself.
+
+    Attributes
+    ----------
+    reference : Reference
+        The name it was opened under.
+    repository : Repository or None
+        Where it lies; None for local files.
+    registry : Registry or None
+        The registry of that.
+    """
+
+    def __init__(
+        self, source: Source, reference: Reference, platform: Platform | None = None
+    ) -> None:
+        self._snapshot = Snapshot(source, reference)
+        self._platform = platform
+        self._completer = Completer(self._platform_names)
+
+    @classmethod
+    def _sharing(cls, snapshot: Snapshot, platform: Platform | None) -> Manifest:
+        made = cls.__new__(cls)
+        made._snapshot = snapshot
+        made._platform = platform
+        made._completer = Completer(made._platform_names)
+        return made
+
+    # --- free --------------------------------------------------------------------------------
+
+    @property
+    def reference(self) -> Reference:
+        """The name it was opened under."""
+        return self._snapshot.reference
+
+    @property
+    def repository(self) -> Repository | None:
+        """The repository it lies in; None for local files."""
+        from didlab.model.repository import Repository
+
+        return Repository._of(self._snapshot.source)
+
+    @property
+    def registry(self) -> Registry | None:
+        """The registry it lies at; None for local files."""
+        repository = self.repository
+        return repository.registry if repository is not None else None
+
+    # --- platforms ---------------------------------------------------------------------------
+
+    def platforms(self, *, sizes: bool = False) -> pd.DataFrame:
+        """List what the index holds, one row for each entry.
+
+        A single image gives one row. Attestations and nested indexes have rows of their own
+        (see ``kind``); what a nested index holds follows its row.
+
+        Parameters
+        ----------
+        sizes : bool
+            Add the columns ``layers`` and ``size``, at one request for each image row.
+
+        Returns
+        -------
+        DataFrame
+            platform : category, os : category, architecture : category, variant : category,
+            os_version : text, kind : category (image, attestation, index, other),
+            digest : text, manifest_size : int64 (bytes of the manifest itself);
+            with ``sizes``: layers : Int64, size : Int64 (bytes of the layers as stored).
+
+        Raises
+        ------
+        ManifestNotFound, RepositoryNotFound, AuthError, TransportError, ManifestInvalid
+
+        Notes
+        -----
+        Costs one request on an index (none when known), two on a single image (its config says
+        the platform), a challenge and a token once for each repository.
+        """
+        root = self._snapshot.root()
+        rows: list[tuple[Any, ...]] = []
+        more: list[tuple[int | None, int | None]] = []
+        if isinstance(root, ImageManifest):
+            platform = Platform("unknown", "unknown")
+            if root.is_image:
+                platform = config_platform(self._snapshot.config(root))
+            kind = "image" if root.is_image else "other"
+            own = Descriptor(root.media_type, root.digest, len(root.raw))
+            rows.append((*_platform_cells(platform), kind, own.digest, own.size))
+            more.append(_size_cells(root))
+        else:
+            entries = self._snapshot.entries()
+            for entry in entries:
+                d = entry.descriptor
+                rows.append((*_platform_cells(entry.platform), entry.kind, d.digest, d.size))
+            if sizes:
+                for entry in entries:
+                    child = (
+                        self._snapshot.document(entry.descriptor) if entry.kind == "image" else None
+                    )
+                    more.append(
+                        _size_cells(child) if isinstance(child, ImageManifest) else (None, None)
+                    )
+        if sizes:
+            rows = [(*row, *cells) for row, cells in zip(rows, more, strict=True)]
+        return frames.frame(
+            "platforms",
+            rows,
+            also="platforms+sizes" if sizes else None,
+            reference=str(self.reference),
+        )
+
+    def platform(self, name: str | Platform) -> Manifest:
+        """Return the image for a platform, checked to be there.
+
+        Parameters
+        ----------
+        name : str
+            ``linux/arm64``, ``linux/arm/v7``, ``arm64`` …; matched as containerd does:
+            ``linux/arm64`` takes ``arm64/v8``, ``linux/arm`` the best variant.
+
+        Raises
+        ------
+        PlatformNotFound
+            With what there is (a KeyError, too).
+
+        Notes
+        -----
+        Costs what `platforms` does; ``manifest[name]`` is the same without asking.
+        """
+        made = self[name]
+        made._snapshot.manifest(made._platform)
+        return made
+
+    def __getitem__(self, name: str | Platform) -> Manifest:
+        if not isinstance(name, str | Platform):
+            raise InvalidArgument(
+                f"a manifest is indexed by a platform, not by {type(name).__name__}",
+                hint='m["linux/arm64"]; a layer is m.layer(0)',
+            )
+        wanted = Platform.parse(name) if isinstance(name, str) else name
+        self._snapshot.check(wanted)
+        return self._sharing(self._snapshot, wanted)
+
+    #: Iterating would index by 0, 1, … and there is no natural answer.
+    __iter__ = None
+
+    # --- documents ---------------------------------------------------------------------------
+
+    def _document(self) -> ImageManifest | ImageIndex:
+        """Return what this object is about: the platform's manifest, or the root."""
+        if self._platform is not None:
+            return self._snapshot.manifest(self._platform)
+        return self._snapshot.root()
+
+    def _image(self) -> ImageManifest:
+        return self._snapshot.manifest(self._platform)
+
+    def digest(self) -> str:
+        """Return the digest of the bytes received (the index's own on an index)."""
+        return self._document().digest
+
+    def media_type(self) -> str:
+        """Return the media type of the manifest or index."""
+        return self._document().media_type
+
+    def raw(self) -> bytes:
+        """Return the manifest or index as received; `digest` is of these bytes."""
+        return self._document().raw
+
+    def json(self) -> dict[str, Any]:
+        """Return the manifest or index as plain dicts and lists, a copy."""
+        import json
+
+        document: dict[str, Any] = json.loads(self._document().raw)
+        return document
+
+    def annotations(self) -> dict[str, str]:
+        """Return the annotations of the manifest or index."""
+        return dict(self._document().annotations)
+
+    def config(self) -> Config:
+        """Return the image's config: a read-only mapping, with the usual fields as attributes.
+
+        Raises
+        ------
+        NotAnImage
+            For artifacts.
+        PlatformNotFound, ConfigInvalid, TransportError
+
+        Notes
+        -----
+        One request, after those for the manifest; none when known.
+        """
+        return Config(self._config())
+
+    def _config(self) -> ImageConfig:
+        return self._snapshot.config(self._image())
+
+    def image_id(self) -> str:
+        """Return the digest of the config: the ID that Docker and podman show after a load.
+
+        Costs no request beyond the manifest's.
+        """
+        return self._image().config.digest
+
+    def size(self) -> int:
+        """Return the bytes to download for the platform: config and distinct layers."""
+        image = self._image()
+        blobs = {layer.digest: layer.size for layer in image.layers}
+        return image.config.size + sum(blobs.values())
+
+    # --- layers ------------------------------------------------------------------------------
+
+    def layers(self) -> pd.DataFrame:
+        """List the layers, base first.
+
+        Returns
+        -------
+        DataFrame
+            position : int64, digest : text, diff_id : text, media_type : category,
+            size : int64 (bytes as stored), created : datetime64[us, UTC], created_by : text,
+            comment : text. The last three come from the history, lined up; missing where the
+            history does not say, as ``diff_id`` is for artifacts.
+
+        Raises
+        ------
+        ManifestInvalid
+            The config names another number of layers than the manifest.
+        PlatformNotFound, TransportError
+
+        Notes
+        -----
+        Costs the manifest and the config.
+        """
+        image = self._image()
+        diff_ids: list[str | None] = [None] * len(image.layers)
+        entries: list[HistoryEntry | None] = [None] * len(image.layers)
+        if image.is_image:
+            config = self._snapshot.config(image)
+            diff_ids = list(_checked_diff_ids(image, config, self.reference))
+            entries = _entries(config, len(image.layers))
+        rows = [
+            (
+                position,
+                layer.digest,
+                diff_id,
+                layer.media_type,
+                layer.size,
+                entry.created if entry else None,
+                entry.created_by if entry else None,
+                entry.comment if entry else None,
+            )
+            for position, (layer, diff_id, entry) in enumerate(
+                zip(image.layers, diff_ids, entries, strict=True)
+            )
+        ]
+        return frames.frame("layers", rows, reference=str(self.reference))
+
+    def layer(self, which: int | str) -> Layer:
+        """Return one layer, by position (negative from the top) or digest.
+
+        Raises
+        ------
+        LayerNotFound
+            An IndexError and a KeyError, too.
+        """
+        from didlab.model.layer import Layer
+
+        layers = self._image().layers
+        if isinstance(which, str):
+            for position, layer in enumerate(layers):
+                if which == layer.digest:
+                    return Layer(self, position, layer)
+            hint = None if is_digest(which) else "a digest is written sha256:…"
+            raise LayerNotFound(
+                f"{self.reference} has no layer {which!r}",
+                reference=str(self.reference),
+                available=tuple(layer.digest for layer in layers),
+                hint=hint,
+            )
+        if isinstance(which, bool) or not isinstance(which, int):
+            raise InvalidArgument("a layer is chosen by its position or digest")
+        position = which + len(layers) if which < 0 else which
+        if not 0 <= position < len(layers):
+            raise LayerNotFound(
+                f"{self.reference} has {len(layers)} layers, there is no layer {which}",
+                reference=str(self.reference),
+                available=tuple(str(number) for number in range(len(layers))),
+            )
+        return Layer(self, position, layers[position])
+
+    def iter_layers(self) -> Iterator[Layer]:
+        """Yield the layers, base first."""
+        from didlab.model.layer import Layer
+
+        for position, layer in enumerate(self._image().layers):
+            yield Layer(self, position, layer)
+
+    def history(self) -> pd.DataFrame:
+        """List the steps that made the image, oldest first, lined up with its layers.
+
+        Returns
+        -------
+        DataFrame
+            position : int64, created : datetime64[us, UTC], created_by : text, comment : text,
+            author : text, empty_layer : bool, layer : Int64 (position of the layer that the step
+            made, missing where it made none), digest : text, size : Int64 (of that layer).
+
+        Raises
+        ------
+        NotAnImage, PlatformNotFound, TransportError
+        """
+        image = self._image()
+        config = self._snapshot.config(image)
+        rows = []
+        aligned = configs.align(config.history, len(image.layers))
+        for position, (entry, at) in enumerate(zip(config.history, aligned, strict=True)):
+            layer = image.layers[at] if at is not None else None
+            rows.append(
+                (
+                    position,
+                    entry.created,
+                    entry.created_by,
+                    entry.comment,
+                    entry.author,
+                    entry.empty_layer,
+                    at,
+                    layer.digest if layer else None,
+                    layer.size if layer else None,
+                )
+            )
+        return frames.frame("history", rows, reference=str(self.reference))
+
+    # --- saving ------------------------------------------------------------------------------
+
+    def save(
+        self,
+        path: str | os.PathLike[str] = ".",
+        *,
+        format: str = "archive",  # noqa: A002 - the word that pandas' users expect
+        platform: str | None = None,
+        overwrite: bool = False,
+        progress: Any = None,
+        workers: int | None = None,
+    ) -> SaveReport:
+        """Save the image as one tar that ``docker load`` takes, as do podman, ctr and skopeo.
+
+        The tar is a docker-archive and an OCI archive at once and holds the registry's own bytes:
+        digests and the image ID stay what they are. Equal images give equal files. Every byte is
+        verified; the file appears under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``.
+        platform : str, optional
+            The platform to save; else this object's, else the default one.
+        overwrite : bool
+            Replace another file that is there already. The same content is left as it is, at the
+            cost of reading it once.
+        progress : bool or object, optional
+            True or False, or an object with tqdm's ``update(n)`` and ``close()``; the default is
+            a byte bar in a notebook or terminal, none elsewhere (`didlab.set_options`).
+        workers : int, optional
+            Parallel downloads, default 4.
+
+        Returns
+        -------
+        SaveReport
+            path, digest, image_id, bytes downloaded and reused, seconds; itself path-like.
+
+        Raises
+        ------
+        DestinationExists
+            Another file is there.
+        PlatformNotFound, NotAnImage, DigestMismatch, DiskFull, WriteFailed, TransportError
+            Nothing is left under the final name.
+
+        Notes
+        -----
+        Downloads `size` bytes; one request for each blob, and one more for each time that a
+        connection breaks.
+        """
+        from didlab.export.archive import save_image
+        from didlab.export.names import archive_name
+
+        if format != "archive":
+            raise Unsupported(
+                f"format={format!r} is not built yet",
+                hint='leave it at "archive": docker load, '
+                "podman, ctr and skopeo (both transports) take it",
+            )
+        if platform == "all" or isinstance(platform, list | tuple):
+            raise Unsupported("several platforms in one file are not built yet")
+        chosen = self if platform is None else self[platform]
+        image = chosen._image()
+        config = chosen._snapshot.config(image)
+        _checked_diff_ids(image, config, self.reference)
+        target = Path(path)
+        if target.is_dir():
+            target /= archive_name(self.reference, config_platform(config))
+        elif str(path).endswith(("/", os.sep)):
+            raise InvalidArgument(f"the directory {str(path)!r} does not exist")
+        return save_image(
+            self._snapshot.source,
+            image,
+            config,
+            self.reference,
+            target,
+            overwrite=overwrite,
+            progress=progress,
+            workers=workers,
+        )
+
+    # --- identity ----------------------------------------------------------------------------
+
+    def refresh(self) -> Manifest:
+        """Return a new object for the same name that asks anew."""
+        return Manifest(self._snapshot.source, self.reference, self._platform)
+
+    def _address(self) -> tuple[Any, ...]:
+        return (self._snapshot.source.location, self.reference, self._platform)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Manifest):
+            return self._address() == other._address()
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._address())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The pin travels along: a worker describes the same bytes.
+        return _restore, (
+            self._snapshot.source,
+            self.reference,
+            self._platform,
+            self._snapshot.pin,
+        )
+
+    # --- look --------------------------------------------------------------------------------
+
+    def _known_config(self) -> ImageConfig | None:
+        image = self._snapshot.known_manifest(self._platform)
+        return self._snapshot.known_config(image) if image is not None else None
+
+    def _known_history(self, layer: int) -> HistoryEntry | None:
+        image = self._snapshot.known_manifest(self._platform)
+        config = self._known_config()
+        if image is None or config is None:
+            return None
+        return _entries(config, len(image.layers))[layer]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return what is in memory; what cannot be known yet is missing."""
+        facts: dict[str, Any] = {
+            "reference": self.reference.familiar(),
+            "location": self._snapshot.source.location,
+            "platform": str(self._platform) if self._platform else None,
+        }
+        root = self._snapshot.known_root
+        if root is not None:
+            facts["digest"] = root.digest
+            facts["media_type"] = root.media_type
+        if isinstance(root, ImageIndex):
+            images = [d for d in root.manifests if d.platform and d.platform.os != "unknown"]
+            facts["platforms"] = [str(d.platform) for d in images]
+        image = self._snapshot.known_manifest(self._platform)
+        if image is not None:
+            if self._platform is not None or isinstance(root, ImageManifest):
+                facts["digest"] = image.digest
+            facts["image_id"] = image.config.digest
+            facts["layers"] = [(layer.digest, layer.size) for layer in image.layers]
+            facts["size"] = image.config.size + sum(size for _, size in facts["layers"])
+            config = self._known_config() if image.is_image else None
+            if config is not None:
+                facts["config"] = Config(config)._facts()
+                facts["made_by"] = [
+                    entry.created_by if entry else None
+                    for entry in _entries(config, len(image.layers))
+                ]
+        return facts
+
+    def __repr__(self) -> str:
+        return text.manifest(self._facts())
+
+    def _repr_html_(self) -> str:
+        return card.manifest(self._facts, self._config, seconds=CARD_SECONDS)
+
+    def _platform_names(self) -> list[str]:
+        return list(dict.fromkeys(str(platform) for _, platform in self._snapshot.images()))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._completer()
+
+
+def _restore(
+    source: Source, reference: Reference, platform: Platform | None, pin: Descriptor | None
+) -> Manifest:
+    return Manifest._sharing(Snapshot(source, reference, pin), platform)
+
+
+def _platform_cells(platform: Platform) -> tuple[Any, ...]:
+    unknown = platform.os == "unknown"
+    return (
+        str(platform),
+        platform.os,
+        platform.architecture,
+        None if unknown else platform.variant or None,
+        platform.os_version or None,
+    )
+
+
+def _size_cells(image: ImageManifest) -> tuple[int, int]:
+    return len(image.layers), sum(layer.size for layer in image.layers)
+
+
+def _checked_diff_ids(
+    image: ImageManifest, config: ImageConfig, reference: Reference
+) -> tuple[str, ...]:
+    from didlab.errors import ManifestInvalid
+
+    if len(config.diff_ids) != len(image.layers):
+        raise ManifestInvalid(
+            f"{reference}: the manifest has {len(image.layers)} layers, "
+            f"its config {len(config.diff_ids)} diff_ids",
+            where="rootfs.diff_ids",
+        )
+    return config.diff_ids
+
+
+def _entries(config: ImageConfig, layers: int) -> list[HistoryEntry | None]:
+    """Return for each layer the history entry that made it."""
+    found: list[HistoryEntry | None] = [None] * layers
+    for entry, at in zip(config.history, configs.align(config.history, layers), strict=True):
+        if at is not None:
+            found[at] = entry
+    return found

@@ -1,0 +1,277 @@
+"""What one reference named when it was first asked, and what hangs below it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from didlab._once import Once
+from didlab.errors import ConfigInvalid, LimitExceeded, NotAnImage, PlatformNotFound
+from didlab.oci import config as configs
+from didlab.oci import manifest as manifests
+from didlab.oci.config import ImageConfig
+from didlab.oci.descriptor import Descriptor
+from didlab.oci.manifest import ImageIndex, ImageManifest
+from didlab.oci.platform import Platform, default_platform, select
+from didlab.oci.reference import Reference
+from didlab.sources.base import Source
+
+MAX_DEPTH = 8
+MAX_NODES = 10_000
+#: Entries without a platform that are looked into before giving up.
+_UNMARKED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of an index, nested ones unfolded; ``kind`` as the platforms table has it."""
+
+    descriptor: Descriptor
+    kind: str
+
+    @property
+    def platform(self) -> Platform:
+        """The declared platform; ``unknown`` where none is."""
+        return self.descriptor.platform or Platform("unknown", "unknown")
+
+
+class Snapshot:
+    """The content behind a reference, fetched as it is asked for, each part once.
+
+    The first question pins the digest: everything later describes the same bytes. All manifests
+    made from one (its platforms) share it.
+    """
+
+    def __init__(self, source: Source, reference: Reference, pin: Descriptor | None = None) -> None:
+        self.source = source
+        self.reference = reference
+        self._pin = pin
+        self._root = Once(self._resolve)
+        self._entries = Once(self._unfold)
+        self._lock = threading.Lock()
+        self._manifests: dict[str, Once[ImageManifest | ImageIndex]] = {}
+        self._configs: dict[str, Once[ImageConfig]] = {}
+        self._chosen: dict[Platform | None, ImageManifest] = {}
+
+    # --- what is known already: no I/O -------------------------------------------------------
+
+    @property
+    def known_root(self) -> ImageManifest | ImageIndex | None:
+        """The root document if it is here already."""
+        return self._root.known
+
+    @property
+    def pin(self) -> Descriptor | None:
+        """The pinned root, without its content."""
+        root = self._root.known
+        if root is None:
+            return self._pin
+        return Descriptor(root.media_type, root.digest, len(root.raw))
+
+    def known_manifest(self, platform: Platform | None) -> ImageManifest | None:
+        """The image manifest for a platform if it is here already."""
+        root = self._root.known
+        if isinstance(root, ImageManifest) and platform is None:
+            return root
+        return self._chosen.get(platform)
+
+    def known_config(self, manifest: ImageManifest) -> ImageConfig | None:
+        """The config of a manifest if it is here already."""
+        once = self._configs.get(manifest.config.digest)
+        return once.known if once is not None else None
+
+    def known_entries(self) -> list[Entry] | None:
+        """The rows of the index if they are here already."""
+        return self._entries.known
+
+    # --- questions ---------------------------------------------------------------------------
+
+    def root(self) -> ImageManifest | ImageIndex:
+        """What the reference names: one request the first time."""
+        return self._root()
+
+    def _resolve(self) -> ImageManifest | ImageIndex:
+        if self._pin is not None:
+            descriptor = self._pin
+        else:
+            descriptor = self.source.resolve(self.reference)
+        raw = self.source.fetch(descriptor)
+        return manifests.parse(raw, descriptor.media_type)
+
+    def entries(self) -> list[Entry]:
+        """Return the rows of the index, nested indexes unfolded behind their row (one request each).
+
+        Empty for a single manifest.
+        """
+        return self._entries()
+
+    def _unfold(self) -> list[Entry]:
+        root = self.root()
+        if isinstance(root, ImageManifest):
+            return []
+        rows: list[Entry] = []
+        self._walk(root, rows, {root.digest}, 1)
+        return rows
+
+    def _walk(self, index: ImageIndex, rows: list[Entry], seen: set[str], depth: int) -> None:
+        for descriptor in index.manifests:
+            kind = manifests.kind(descriptor)
+            rows.append(Entry(descriptor, kind))
+            if len(rows) > MAX_NODES or depth > MAX_DEPTH:
+                what = "depth of nested indexes" if depth > MAX_DEPTH else "entries of an index"
+                limit = MAX_DEPTH if depth > MAX_DEPTH else MAX_NODES
+                raise LimitExceeded(
+                    f"{self.reference}: more than {limit}: {what}",
+                    what=what,
+                    limit=limit,
+                    seen=limit + 1,
+                )
+            if kind == "index" and descriptor.digest not in seen:
+                seen.add(descriptor.digest)
+                child = self.document(descriptor)
+                if isinstance(child, ImageIndex):
+                    self._walk(child, rows, seen, depth + 1)
+
+    def document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
+        """Return a manifest or index by its descriptor: one request the first time."""
+        with self._lock:
+            once = self._manifests.get(descriptor.digest)
+            if once is None:
+                once = self._manifests[descriptor.digest] = Once(
+                    lambda: manifests.parse(self.source.fetch(descriptor), descriptor.media_type)
+                )
+        return once()
+
+    def manifest(self, platform: Platform | None) -> ImageManifest:
+        """Return the image manifest for a platform, or for the default one.
+
+        Raises
+        ------
+        PlatformNotFound
+            With what there is.
+        """
+        if platform in self._chosen:
+            return self._chosen[platform]
+        root = self.root()
+        if isinstance(root, ImageManifest):
+            if platform is not None:
+                self._check_single(root, platform)
+            found = root
+        else:
+            found = self._select(platform)
+        self._chosen[platform] = found
+        return found
+
+    def check(self, platform: Platform) -> None:
+        """Raise PlatformNotFound if the index, known already, does not have this platform."""
+        rows = self.known_entries()
+        if rows is None:
+            root = self.known_root
+            if not isinstance(root, ImageIndex):
+                return
+            if any(manifests.kind(d) == "index" for d in root.manifests):
+                return
+            rows = self.entries()
+        images = [row for row in rows if row.kind == "image"]
+        if any(row.descriptor.platform is None for row in images):
+            return
+        if select(platform, [row.platform for row in images]) is None:
+            raise self._missing(platform, rows)
+
+    def _check_single(self, root: ImageManifest, platform: Platform) -> None:
+        if not root.is_image:
+            raise NotAnImage(
+                f"{self.reference} is no image ({root.artifact_type or root.config.media_type}), "
+                "so it has no platform"
+            )
+        config = self.config(root)
+        own = config_platform(config)
+        if select(platform, [own]) is None:
+            raise PlatformNotFound(
+                f"{self.reference} is a single image for {own}, not for {platform}",
+                reference=str(self.reference),
+                available=(str(own),),
+            )
+
+    def _select(self, platform: Platform | None) -> ImageManifest:
+        wanted = platform or default_platform()
+        rows = self.entries()
+        images = [row for row in rows if row.kind == "image"]
+        at = select(wanted, [row.platform for row in images])
+        if at is None:
+            found = self._look_into_unmarked(images, wanted, alone=platform is None)
+            if found is not None:
+                return found
+            raise self._missing(wanted, rows, default=platform is None)
+        child = self.document(images[at].descriptor)
+        if isinstance(child, ImageIndex):
+            raise ConfigInvalid(f"{self.reference}: {child.digest} is an index, not a manifest")
+        return child
+
+    def _look_into_unmarked(
+        self, images: list[Entry], wanted: Platform, *, alone: bool
+    ) -> ImageManifest | None:
+        """Find an image among entries that do not say their platform."""
+        unmarked = [row for row in images if row.descriptor.platform is None][:_UNMARKED]
+        for row in unmarked:
+            child = self.document(row.descriptor)
+            if not isinstance(child, ImageManifest) or not child.is_image:
+                continue
+            if alone and len(images) == 1:
+                return child
+            if select(wanted, [config_platform(self.config(child))]) is not None:
+                return child
+        return None
+
+    def _missing(
+        self, wanted: Platform, rows: list[Entry], *, default: bool = False
+    ) -> PlatformNotFound:
+        available = tuple(dict.fromkeys(str(r.platform) for r in rows if r.kind == "image"))
+        why = ", the default platform here" if default else ""
+        return PlatformNotFound(
+            f"{self.reference} is not made for {wanted}{why}; there is "
+            f"{', '.join(available) or 'nothing'}",
+            reference=str(self.reference),
+            available=available,
+            hint=f'take one of them: m["{available[0]}"]' if available else None,
+        )
+
+    def config(self, manifest: ImageManifest) -> ImageConfig:
+        """Return the config of an image manifest: one request the first time.
+
+        Raises
+        ------
+        NotAnImage
+            The manifest is an artifact: its config is no image config.
+        """
+        if not manifest.is_image:
+            raise NotAnImage(
+                f"{self.reference} is no image but "
+                f"{manifest.artifact_type or manifest.config.media_type}",
+                hint="layers(), raw() and json() work; config(), history() and save() do not",
+            )
+        digest = manifest.config.digest
+        with self._lock:
+            once = self._configs.get(digest)
+            if once is None:
+                once = self._configs[digest] = Once(
+                    lambda: configs.parse(self.source.fetch(manifest.config))
+                )
+        return once()
+
+    def images(self) -> Iterator[tuple[Descriptor, Platform]]:
+        """Yield the images of the index with their declared platforms."""
+        for row in self.entries():
+            if row.kind == "image":
+                yield row.descriptor, row.platform
+
+
+def config_platform(config: ImageConfig) -> Platform:
+    """Return the platform that an image's config declares."""
+    return Platform(
+        config.os or "unknown",
+        config.architecture or "unknown",
+        config.variant or "",
+        config.os_version or "",
+    )

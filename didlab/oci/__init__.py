@@ -1,0 +1,1 @@
+"""Values: strings and bytes in, values out; standard library only."""

@@ -1,0 +1,98 @@
+"""requests' adapter with three changes: our TLS context, no cookies, and a look at the address.
+
+The address is judged after the connection stands and before anything is sent, so no name that
+resolves to something else at the second look (DNS rebinding) gets past it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+#: Called with the peer's address of each new connection; raises to refuse it.
+Inspector = Callable[[str], None]
+
+
+class Refused(Exception):  # noqa: N818
+    """Raised by an inspector. No OSError, lest urllib3 take it for a passing fault."""
+
+
+def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
+    class Looked(base):  # type: ignore[misc]
+        def _new_conn(self) -> Any:
+            sock = super()._new_conn()
+            try:
+                inspector(sock.getpeername()[0])
+            except BaseException:
+                sock.close()
+                raise
+            return sock
+
+    Looked.__name__ = base.__name__
+    return Looked
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """One pool of connections; ``context(host, port)`` gives the TLS context for a place."""
+
+    def __init__(
+        self, context: Callable[[str, int], ssl.SSLContext], inspector: Inspector | None
+    ) -> None:
+        self._context = context
+        self._inspector = inspector
+        super().__init__(pool_connections=32, pool_maxsize=16, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool manager, its connections looked at where there is an inspector."""
+        super().init_poolmanager(*args, **kwargs)
+        if self._inspector is None:
+            return
+        plain = type("_Pool", (HTTPConnectionPool,), {})
+        plain.ConnectionCls = _looked_at(HTTPConnection, self._inspector)  # type: ignore[attr-defined]
+        tls = type("_TlsPool", (HTTPSConnectionPool,), {})
+        tls.ConnectionCls = _looked_at(HTTPSConnection, self._inspector)  # type: ignore[attr-defined]
+        manager: urllib3.PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = {"http": plain, "https": tls}
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """Say which pool serves a request: by place and TLS context."""
+        host_params, _ = super().build_connection_pool_key_attributes(request, True, None)
+        if host_params["scheme"] != "https":
+            return host_params, {}
+        context = self._context(host_params["host"], host_params["port"] or 443)
+        return host_params, {"ssl_context": context, "cert_reqs": context.verify_mode}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Do nothing: the context already has its certificates, loaded once."""
+
+
+def open_answer(
+    adapter: Adapter,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: str | None,
+    timeout: tuple[float, float],
+    proxies: Mapping[str, str],
+) -> requests.Response:
+    """Send one request and return the answer with its body unread.
+
+    No session stands between, so no cookie is kept, no ``.netrc`` read, no redirect followed.
+    """
+    prepared = requests.Request(method, url, headers=dict(headers), data=body).prepare()
+    proxy = requests.utils.select_proxy(url, dict(proxies))
+    if proxy and proxy.startswith("http") and url.startswith("http:"):
+        # Over plain http the proxy is spoken to in the request itself; requests leaves that
+        # header to its session, which is not in use here.
+        prepared.headers.update(adapter.proxy_headers(proxy))
+    return adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=dict(proxies))

@@ -1,0 +1,194 @@
+"""How to talk with one registry: what the user asked for, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from didlab.errors import InvalidArgument
+from didlab.transport.secret import Secret
+
+#: Seconds to wait for a connection, and for the next byte of an answer.
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 30.0
+
+_PROXY_SCHEMES = {
+    "http": "http",
+    "https": "https",
+    # Names are resolved at the proxy: behind a border the local answer is wrong or watched.
+    "socks5": "socks5h",
+    "socks5h": "socks5h",
+    "socks4": "socks4a",
+    "socks4a": "socks4a",
+}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy address; its password stays out of sight."""
+
+    scheme: str
+    netloc: str
+    username: str | None = None
+    password: Secret | None = None
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}"
+
+    def reveal(self) -> str:
+        """Return the address with user and password, as the connection needs it."""
+        if self.username is None:
+            return str(self)
+        secret = f":{self.password.reveal()}" if self.password else ""
+        return f"{self.scheme}://{self.username}{secret}@{self.netloc}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that makes two connections to one registry differ.
+
+    Compared and hashed as a whole, secrets included, to find a connection that can be shared;
+    pickled without its secrets (:meth:`public`).
+    """
+
+    mirrors: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+    username: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    #: True: the registry itself; names: those hosts (``host`` or ``host:port``).
+    insecure: bool | tuple[str, ...] = False
+    ca: str | None = None
+    client_cert: tuple[str, ...] | None = None
+    auth_hosts: tuple[str, ...] = ()
+    timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT)
+    trust_env: bool = True
+
+    def public(self) -> Options:
+        """Return the same without secrets: what may travel to another process."""
+        proxy = self.proxy and replace(self.proxy, username=None, password=None)
+        return replace(self, username=None, password=None, token=None, proxy=proxy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        bare = self.public()
+        return type(self), tuple(getattr(bare, name) for name in self.__dataclass_fields__)
+
+    def is_insecure(self, host: str, port: int, *, registry: bool) -> bool:
+        """Whether ``insecure=`` names this place."""
+        if isinstance(self.insecure, bool):
+            return self.insecure and registry
+        return host in self.insecure or f"{host}:{port}" in self.insecure
+
+
+def make(
+    *,
+    mirrors: str | Iterable[str] = (),
+    proxy: str | None = None,
+    username: str | None = None,
+    password: str | Secret | None = None,
+    token: str | Secret | None = None,
+    insecure: bool | str | Iterable[str] = False,
+    ca: str | os.PathLike[str] | None = None,
+    client_cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None = None,
+    auth_hosts: str | Iterable[str] = (),
+    timeout: float | tuple[float, float] | None = None,
+    trust_env: bool = True,
+) -> Options:
+    """Check the keyword arguments of ``Registry(…)`` and make options of them.
+
+    Raises
+    ------
+    InvalidArgument
+        A value that cannot be meant that way; secrets are never repeated.
+    """
+    if (username is None) != (password is None):
+        raise InvalidArgument(
+            "username= and password= belong together",
+            hint="give both, or neither and let docker's config.json answer",
+        )
+    if token is not None and username is not None:
+        raise InvalidArgument("give either token= or username= and password=, not both")
+    hosts: bool | tuple[str, ...]
+    hosts = insecure if isinstance(insecure, bool) else tuple(h.lower() for h in _many(insecure))
+    return Options(
+        mirrors=_many(mirrors),
+        proxy=None if proxy is None else parse_proxy(proxy),
+        username=username,
+        password=_secret(password),
+        token=_secret(token),
+        insecure=hosts,
+        ca=None if ca is None else _file(ca, "ca"),
+        client_cert=_client_cert(client_cert),
+        auth_hosts=tuple(h.lower() for h in _many(auth_hosts)),
+        timeout=_timeout(timeout),
+        trust_env=bool(trust_env),
+    )
+
+
+def parse_proxy(text: str) -> Proxy:
+    """Read a proxy address; ``socks5`` becomes ``socks5h`` (names resolved at the proxy)."""
+    shown = text.rpartition("@")[2]
+    problem = InvalidArgument(
+        f"not a proxy address: {shown!r}",
+        hint="write http://host:port, https://host:port or socks5h://host:port",
+    )
+    if "://" not in text:
+        text = f"http://{text}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise problem from None
+    scheme = _PROXY_SCHEMES.get(parts.scheme.lower())
+    if scheme is None or not parts.hostname or parts.path not in ("", "/"):
+        raise problem
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = host if port is None else f"{host}:{port}"
+    return Proxy(scheme, netloc, parts.username, Secret(parts.password) if parts.password else None)
+
+
+def environment_ca(environ: Mapping[str, str]) -> str | None:
+    """Return the certificate bundle that the environment names, as requests and OpenSSL do."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        if environ.get(name):
+            return environ[name]
+    return None
+
+
+def _many(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _secret(value: str | Secret | None) -> Secret | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _file(path: str | os.PathLike[str], name: str) -> str:
+    text = os.fspath(path)
+    if not Path(text).is_file():
+        raise InvalidArgument(f"{name}= names no file: {text!r}")
+    return text
+
+
+def _client_cert(
+    value: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None,
+) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    paths = value if isinstance(value, tuple) else (value,)
+    if len(paths) not in (1, 2):
+        raise InvalidArgument("client_cert= takes a PEM file, or (certificate, key)")
+    return tuple(_file(path, "client_cert") for path in paths)
+
+
+def _timeout(value: float | tuple[float, float] | None) -> tuple[float, float]:
+    if value is None:
+        return (CONNECT_TIMEOUT, READ_TIMEOUT)
+    connect, read = value if isinstance(value, tuple) else (value, value)
+    if not (connect > 0 and read > 0):
+        raise InvalidArgument("timeout= takes seconds above zero")
+    return (float(connect), float(read))

@@ -1,0 +1,129 @@
+"""Lists in pages: tags and repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+from didlab.errors import (
+    BadLink,
+    LimitExceeded,
+    MalformedContent,
+    NotFound,
+    ProtocolError,
+    printable,
+)
+from didlab.oci import strict_json
+from didlab.transport.client import Client, expect_json
+from didlab.transport.endpoint import Endpoint
+from didlab.transport.wire import Answer
+
+PAGE_LIMIT = 4 * 1024 * 1024
+MAX_PAGES = 10_000
+MAX_NAMES = 1_000_000
+#: The most that ECR takes; others cap it by themselves.
+PAGE = 1000
+
+
+def names(
+    client: Client,
+    endpoint: Endpoint,
+    repository: str,
+    rest: str,
+    field: str,
+    *,
+    what: str,
+    missing: type[NotFound],
+    scope: str | None = None,
+) -> Iterator[object]:
+    """Yield the members of a paged list, as they are, page after page.
+
+    ``Link`` headers may be relative, absolute, or name an internal host: only their query is
+    used, at the same endpoint, and only when it moves on.
+
+    Raises
+    ------
+    BadLink
+        A link that leads to another endpoint or in a circle.
+    LimitExceeded
+        More than 10,000 pages or 1,000,000 names.
+    """
+    query: dict[str, str] = {"n": str(PAGE)}
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    count = 0
+    for _ in range(MAX_PAGES):
+        seen.add(tuple(sorted(query.items())))
+        raw, answer = client.small(
+            endpoint,
+            repository,
+            rest,
+            what=what,
+            missing=missing,
+            limit=PAGE_LIMIT,
+            query=query,
+            scope=scope,
+        )
+        for name in _page(raw, answer, field, what):
+            count += 1
+            if count > MAX_NAMES:
+                raise LimitExceeded(
+                    f"{answer.host} lists more than {MAX_NAMES} names",
+                    what="names in a list",
+                    limit=MAX_NAMES,
+                    seen=count,
+                    host=answer.host,
+                )
+            yield name
+        link = answer.headers.get("Link")
+        if not link:
+            return
+        following = _next(link, rest, answer.host)
+        if following is None:
+            return
+        if tuple(sorted(following.items())) in seen:
+            raise BadLink(f"the pages of {what} at {answer.host} run in a circle", host=answer.host)
+        query = following
+    raise LimitExceeded(
+        f"{endpoint.place.name} lists {what} in more than {MAX_PAGES} pages",
+        what="pages",
+        limit=MAX_PAGES,
+        seen=MAX_PAGES + 1,
+    )
+
+
+def _page(raw: bytes, answer: Answer, field: str, what: str) -> list[object]:
+    expect_json(raw, answer, what)
+    try:
+        document = strict_json.loads(raw, limit=PAGE_LIMIT, error=MalformedContent, what=what)
+    except ValueError as error:
+        raise ProtocolError(
+            f"{answer.host} sent no JSON for {what}: {error}", host=answer.host
+        ) from None
+    found = document.get(field) if isinstance(document, dict) else ()
+    if found is None:
+        return []  # an empty repository, at some registries
+    if not isinstance(found, list):
+        raise ProtocolError(f"{answer.host} sent no list of names for {what}", host=answer.host)
+    return found
+
+
+def _next(link: str, rest: str, host: str) -> dict[str, str] | None:
+    """Return the query of the next page; None when there is none."""
+    for part in link.split(",<"):
+        target, closed, parameters = part.strip().lstrip("<").partition(">")
+        if not closed:
+            raise BadLink(f"{host} sent a Link that cannot be read", host=host)
+        relations = [
+            p.partition("=")[2].strip().strip('"').lower()
+            for p in parameters.split(";")
+            if p.strip().lower().startswith("rel")
+        ]
+        if relations and "next" not in " ".join(relations).split():
+            continue
+        url = urlsplit(target)
+        if url.path and not url.path.rstrip("/").endswith("/" + rest.rstrip("/")):
+            raise BadLink(f"{host} links to another list: {printable(url.path, 200)!r}", host=host)
+        if not url.query:
+            raise BadLink(f"{host} sent a Link that leads nowhere", host=host)
+        return dict(parse_qsl(url.query, keep_blank_values=True))
+    return None

@@ -1,0 +1,100 @@
+"""When to try again, and how long to wait: pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+#: Attempts of one request at one place; the field agrees on five.
+ATTEMPTS = 5
+#: A refused connection is seldom better within seconds.
+CONNECT_ATTEMPTS = 3
+#: The longest wait that happens without asking the user.
+LONGEST_WAIT = 20.0
+
+#: Passing faults, nginx's 499 and Cloudflare's 52x included.
+PASSING = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+
+
+def pause(attempt: int, *, jitter: float | None = None) -> float:
+    """Seconds to wait after failure number ``attempt`` (1, 2, …): 0.1 doubling up to 5.
+
+    >>> [pause(n, jitter=1.0) for n in (1, 2, 3, 9)]
+    [0.1, 0.2, 0.4, 5.0]
+    """
+    factor = random.uniform(0.75, 1.25) if jitter is None else jitter  # noqa: S311
+    return float(min(0.1 * 2 ** (attempt - 1), 5.0) * factor)
+
+
+def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3): a number or a date.
+
+    None when there is none or it cannot be read; never negative.
+
+    >>> retry_after("120"), retry_after("soon"), retry_after("1_0")
+    (120.0, None, None)
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) < 12 else 1e12
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def quota(value: str | None) -> tuple[int | None, int | None]:
+    """Read ``100;w=21600``: how many, and in how many seconds.
+
+    >>> quota("100;w=21600"), quota("7"), quota("many")
+    ((100, 21600), (7, None), (None, None))
+    """
+    if value is None:
+        return None, None
+    count, _, rest = value.partition(";")
+    window = None
+    for part in rest.split(";"):
+        name, _, number = part.strip().partition("=")
+        if name == "w" and number.isascii() and number.isdigit():
+            window = int(number)
+    count = count.strip()
+    return (int(count) if count.isascii() and count.isdigit() else None), window
+
+
+def limits(headers: Mapping[str, str], *, now: datetime | None = None) -> dict[str, object]:
+    """What a registry's headers say about rates: ``limit remaining window retry_after resets``.
+
+    Docker Hub's ``RateLimit-*`` and the ``X-RateLimit-*`` of others; each None where untold.
+    """
+    now = now or datetime.now(UTC)
+    limit, window = quota(headers.get("RateLimit-Limit") or headers.get("X-RateLimit-Limit"))
+    remaining, window2 = quota(
+        headers.get("RateLimit-Remaining") or headers.get("X-RateLimit-Remaining")
+    )
+    wait = retry_after(headers.get("Retry-After"), now=now)
+    reset = headers.get("RateLimit-Reset") or headers.get("X-RateLimit-Reset") or ""
+    resets: datetime | None = None
+    if wait is None and reset.isascii() and reset.isdigit() and len(reset) < 12:
+        # Small numbers are seconds from now, large ones seconds since 1970.
+        seconds = float(reset)
+        wait = seconds if seconds < 1e8 else max(0.0, seconds - now.timestamp())
+    if wait is not None:
+        try:
+            resets = now + timedelta(seconds=wait)
+        except OverflowError:
+            resets = None
+    return {
+        "limit": limit,
+        "remaining": remaining,
+        "window": window if window is not None else window2,
+        "retry_after": wait,
+        "resets": resets,
+        "source": headers.get("docker-ratelimit-source"),
+    }

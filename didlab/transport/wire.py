@@ -1,0 +1,392 @@
+"""One round trip over HTTP, and the answer: every failure a typed error."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import requests
+import requests.utils
+import urllib3.exceptions as u3
+
+from didlab.errors import (
+    BadHeader,
+    ConnectFailed,
+    ContentEncodingRefused,
+    InvalidArgument,
+    LimitExceeded,
+    OriginRefused,
+    ProtocolError,
+    ProxyError,
+    TimedOut,
+    TlsFailed,
+    Truncated,
+    printable,
+)
+from didlab.transport.adapter import Adapter, Refused, open_answer
+from didlab.transport.log import RequestLog, Row
+from didlab.transport.options import Options
+from didlab.transport.tls import Contexts
+from didlab.transport.trust import less_public
+from didlab.transport.urls import Origin, Url, address_class, host_class
+
+#: Large enough that Python's share of the work vanishes, small enough to stay in the cache.
+CHUNK = 256 * 1024
+#: The longest that a small answer may take once it has begun.
+SMALL_DEADLINE = 60.0
+
+_USER_AGENT = "didlab"
+
+
+class Answer:
+    """An answer whose body is still on the line. Close it, or read it to its end."""
+
+    def __init__(self, response: requests.Response, url: Url, row: Row) -> None:
+        self._response = response
+        self._row = row
+        self.url = url
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        #: The login that this answer's request carried, for a redirect within the origin.
+        self.sent_authorization: str | None = None
+
+    @property
+    def host(self) -> str:
+        """Return the host that answered, with its port where that is unusual."""
+        return self.url.origin.netloc
+
+    def all_headers(self, name: str) -> list[str]:
+        """Return every header of this name apart, as it was sent."""
+        return list(self._response.raw.headers.getlist(name))
+
+    def content_length(self) -> int | None:
+        """Return the announced length of the body; digits only, or BadHeader."""
+        text = self.headers.get("Content-Length")
+        if text is None or self.headers.get("Transfer-Encoding"):
+            return None
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise BadHeader(
+                f"{self.host} sent a Content-Length that is no number: {printable(text, 60)!r}",
+                host=self.host,
+            )
+        return int(text)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it was sent, in pieces as they arrive; closes at the end.
+
+        Raises
+        ------
+        ContentEncodingRefused
+            The body is in a coding that nobody asked for: its digest could not be checked.
+        Truncated, TimedOut
+            The body broke off.
+        """
+        coding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            self.close()
+            raise ContentEncodingRefused(
+                f"{self.host} sent content in the coding {printable(coding, 40)!r}",
+                host=self.host,
+                hint="a proxy on the way may add it; try another way, or a mirror",
+            )
+        yield from self._raw(decode=False)
+
+    def _raw(self, *, decode: bool) -> Iterator[bytes]:
+        raw = self._response.raw
+        row = self._row
+        try:
+            while True:
+                data: bytes = raw.read1(CHUNK, decode_content=decode)
+                if not data:
+                    if decode and not getattr(raw, "closed", True):
+                        # A decoder may have nothing to give yet; only the end is the end.
+                        data = raw.read(CHUNK, decode_content=True)
+                    if not data:
+                        break
+                row.bytes += len(data)
+                row.touch()
+                yield data
+        except (u3.HTTPError, OSError, http.client.HTTPException) as error:
+            failure = self._broken(error)
+            row.error = type(failure).__name__
+            raise failure from None
+        finally:
+            row.touch()
+            self.close()
+
+    def _broken(self, error: Exception) -> Exception:
+        host = self.host
+        if isinstance(error, u3.ReadTimeoutError | TimeoutError):
+            return TimedOut(
+                f"{host} went silent in the middle of an answer after {self._row.bytes} bytes",
+                host=host,
+                hint="the same call may work; a larger timeout= waits longer",
+            )
+        if isinstance(error, u3.DecodeError):
+            return ProtocolError(f"{host} sent a body that does not decode", host=host)
+        return Truncated(
+            f"the answer of {host} broke off after {self._row.bytes} bytes",
+            host=host,
+            received=self._row.bytes,
+            size=self.content_length(),
+        )
+
+    def read(self, limit: int, what: str) -> bytes:
+        """Return the whole body, decoded, if it has at most ``limit`` bytes.
+
+        Raises
+        ------
+        LimitExceeded
+            After ``limit + 1`` bytes, however many were announced.
+        """
+        parts: list[bytes] = []
+        total = 0
+        end = time.monotonic() + SMALL_DEADLINE
+        for data in self._raw(decode=True):
+            total += len(data)
+            if total > limit:
+                self.close()
+                raise LimitExceeded(
+                    f"{what} from {self.host} is larger than {limit} bytes",
+                    what=what,
+                    limit=limit,
+                    seen=total,
+                    host=self.host,
+                )
+            if time.monotonic() > end:
+                self.close()
+                raise TimedOut(
+                    f"{what} from {self.host} took longer than {SMALL_DEADLINE:.0f} s",
+                    host=self.host,
+                )
+            parts.append(data)
+        return b"".join(parts)
+
+    def drain(self) -> None:
+        """Read away a short rest so that the connection can serve again; else close it."""
+        try:
+            self.read(64 * 1024, "an answer's rest")
+        except Exception:  # noqa: BLE001 - the answer is of no interest any more
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back, or end it when its body was not read."""
+        self._response.close()
+
+
+class Wire:
+    """Sends single requests for one registry. Three ways, by whom the user named.
+
+    *named* places (the registry, its mirrors) are the user's own choice. *Foreign* places, where
+    redirects and token servers point, may not be less public than the registry. *Lax* ones are
+    those that ``insecure=`` names.
+    """
+
+    def __init__(self, options: Options, registry: tuple[str, int], log: RequestLog) -> None:
+        self._options = options
+        self._log = log
+        contexts = Contexts(options, registry)
+        #: The address class of the registry as connected; None as long as unknown.
+        self.home_class: int | None = None
+        self._named = Adapter(contexts.verified, self._meet)
+        self._lax = Adapter(contexts.unverified, self._meet)
+        self._foreign = Adapter(contexts.verified, self._judge)
+
+    def _meet(self, address: str) -> None:
+        self.home_class = max(address_class(address), self.home_class or 0)
+
+    def _judge(self, address: str) -> None:
+        if self.home_class is not None and less_public(address_class(address), self.home_class):
+            raise Refused(address)
+
+    def proxies(self, url: Url) -> dict[str, str]:
+        """Return the proxies for an address: the given one, else the environment's."""
+        if self._options.proxy is not None:
+            return {"all": self._options.proxy.reveal()}
+        if not self._options.trust_env:
+            return {}
+        found: dict[str, str] = requests.utils.get_environ_proxies(str(url), no_proxy=None)
+        return {
+            name: "socks5h" + value[6:] if value.startswith("socks5:") else value
+            for name, value in found.items()
+        }
+
+    def send(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        *,
+        way: str,
+        attempt: int = 1,
+        mirror: str | None = None,
+        body: str | None = None,
+    ) -> Answer:
+        """Send one request; ``way`` is ``"named"``, ``"lax"`` or ``"foreign"``.
+
+        Raises
+        ------
+        TransportError
+            One of its leaves: no connection, no TLS, no answer in time.
+        OriginRefused
+            A foreign place with an address less public than the registry's.
+        """
+        if way == "foreign":
+            self._refuse_literal(url)
+        row = self._log.begin(method, url.origin.netloc, url.path, attempt, mirror)
+        adapter = {"named": self._named, "lax": self._lax, "foreign": self._foreign}[way]
+        proxies: dict[str, str] = {}
+        everything = {
+            "User-Agent": _USER_AGENT,
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        try:
+            proxies = self.proxies(url)
+            response = open_answer(
+                adapter,
+                method,
+                str(url),
+                headers=everything,
+                body=body,
+                timeout=self._options.timeout,
+                proxies=proxies,
+            )
+        except Refused as refusal:
+            row.error = "OriginRefused"
+            raise OriginRefused(
+                f"{url.origin} has the address {refusal}, which is less public than the "
+                "registry's own; nothing was sent to it",
+                host=url.origin.netloc,
+            ) from None
+        except (requests.RequestException, u3.HTTPError, OSError, ValueError) as error:
+            row.touch()
+            failure = _failure(error, url.origin, proxied=bool(proxies))
+            row.error = type(failure).__name__
+            raise failure from None
+        row.touch()
+        row.status = response.status_code
+        return Answer(response, url, row)
+
+    def _refuse_literal(self, url: Url) -> None:
+        # Behind a proxy the address is not seen, so what the name says must do.
+        target = host_class(url.origin.host)
+        if target is None or self.home_class is None:
+            return
+        if less_public(target, self.home_class):
+            raise OriginRefused(
+                f"{url.origin} is less public than the registry that points to it; "
+                "nothing was sent to it",
+                host=url.origin.netloc,
+            )
+
+
+def _failure(error: Exception, origin: Origin, *, proxied: bool) -> Exception:
+    """Translate what requests and urllib3 raise."""
+    host = origin.netloc
+    causes = list(_causes(error))
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
+        return InvalidArgument(
+            "SOCKS proxies need PySocks", hint='pip install "requests[socks]"', host=host
+        )
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        return InvalidArgument("the proxy's address cannot be read", host=host)
+    if isinstance(error, requests.exceptions.ProxyError) or any(
+        type(c).__module__.startswith("socks") for c in causes
+    ):
+        return ProxyError(
+            f"the proxy on the way to {host} refused: {_reason(causes)}",
+            host=host,
+            hint="check proxy= or HTTP_PROXY, HTTPS_PROXY, ALL_PROXY; and its user and password",
+        )
+    if isinstance(error, requests.exceptions.SSLError) or any(
+        isinstance(c, ssl.SSLError) for c in causes
+    ):
+        return _tls_failure(causes, host)
+    if isinstance(error, requests.exceptions.Timeout) or any(
+        isinstance(c, TimeoutError | u3.TimeoutError) for c in causes
+    ):
+        return TimedOut(
+            f"{host} did not answer in time",
+            host=host,
+            hint="a proxy= or mirrors= may reach it; timeout= waits longer",
+        )
+    if any(isinstance(c, u3.NameResolutionError) for c in causes):
+        return ConnectFailed(
+            f"the name {origin.host} does not resolve",
+            host=host,
+            hint="check the spelling; behind a proxy give proxy='socks5h://…' or HTTPS_PROXY",
+        )
+    if any(isinstance(c, u3.NewConnectionError) for c in causes):
+        return ConnectFailed(
+            f"no connection to {host}: {_reason(causes)}",
+            host=host,
+            hint="is it running, and reachable from here?",
+        )
+    if any(isinstance(c, http.client.LineTooLong) for c in causes) or any(
+        isinstance(c, http.client.HTTPException) and "headers" in str(c) for c in causes
+    ):
+        return BadHeader(f"{host} sent headers beyond any use", host=host)
+    if any(isinstance(c, http.client.BadStatusLine) and not _is_closed(c) for c in causes):
+        return ProtocolError(f"{host} sent something that is not HTTP", host=host)
+    return Truncated(
+        f"{host} closed the connection without an answer: {_reason(causes)}",
+        host=host,
+        received=0,
+    )
+
+
+def _is_closed(error: BaseException) -> bool:
+    return isinstance(error, http.client.RemoteDisconnected)
+
+
+def _tls_failure(causes: list[BaseException], host: str) -> Exception:
+    text = " ".join(str(c) for c in causes)
+    markers = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER", "PACKET_LENGTH", "UNKNOWN_P")
+    if any(isinstance(c, ssl.SSLCertVerificationError) for c in causes):
+        reason = next(
+            (c.verify_message for c in causes if isinstance(c, ssl.SSLCertVerificationError)), ""
+        )
+        expired = "expired" in reason or "not yet valid" in reason
+        return TlsFailed(
+            f"the certificate of {host} is not trusted: {printable(reason, 200)}",
+            host=host,
+            hint="is this machine's clock right?"
+            if expired
+            else "pass ca='/path/to/ca.pem'; insecure=True switches the check off for this host",
+        )
+    if any(marker in text.upper().replace(" ", "_") for marker in markers):
+        return TlsFailed(
+            f"{host} does not speak TLS", host=host, hint="insecure=True allows http", not_tls=True
+        )
+    if any(isinstance(c, ssl.SSLEOFError | ssl.SSLZeroReturnError) for c in causes):
+        return TlsFailed(f"{host} broke off the TLS handshake", host=host, not_tls=True)
+    return TlsFailed(f"no TLS with {host}: {_reason(causes)}", host=host)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk through wrapped exceptions: arguments, reasons, causes."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        item = waiting.pop(0)
+        if not isinstance(item, BaseException) or id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """Return the innermost explanation, in words without addresses of Python objects."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return printable(cause.strerror, 200)
+    for cause in reversed(causes):
+        text = str(cause)
+        if text and "object at 0x" not in text:
+            return printable(text.split("\n", 1)[0], 200)
+    return type(causes[0]).__name__

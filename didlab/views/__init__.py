@@ -1,0 +1,1 @@
+"""How things look: values in, DataFrames, text and HTML out; never live objects."""

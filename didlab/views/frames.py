@@ -1,0 +1,155 @@
+"""Rows to DataFrames. Column names, order and dtypes are an API, written down here once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, the kind of its dtype, and what it means."""
+
+    name: str
+    kind: str
+    meaning: str
+
+
+#: Kind -> dtype as `documentation` names it. Text is pandas' default: ``str`` on pandas 3,
+#: ``object`` on 2.2, so test for neither.
+KINDS: Mapping[str, str] = {
+    "text": "text",
+    "category": "category",
+    "int": "int64",
+    "Int": "Int64 (nullable)",
+    "float": "float64",
+    "bool": "bool",
+    "time": "datetime64[us, UTC]",
+}
+
+
+def _columns(*rows: tuple[str, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+SCHEMAS: Mapping[str, tuple[Column, ...]] = {
+    "platforms": _columns(
+        ("platform", "category", "as m[…] takes it: linux/arm64/v8; unknown for attestations"),
+        ("os", "category", "operating system"),
+        ("architecture", "category", "architecture in Go's words: amd64, arm64 …"),
+        ("variant", "category", "variant of the architecture, or missing"),
+        ("os_version", "text", "version of the operating system (Windows), or missing"),
+        ("kind", "category", "image, attestation, index or other"),
+        ("digest", "text", "digest of the platform's manifest"),
+        ("manifest_size", "int", "bytes of the manifest itself (not of the image)"),
+    ),
+    "platforms+sizes": _columns(
+        ("layers", "Int", "number of layers; missing where the row is no image"),
+        ("size", "Int", "bytes of the layers as stored (compressed)"),
+    ),
+    "layers": _columns(
+        ("position", "int", "0 is the base"),
+        ("digest", "text", "digest of the layer as stored (compressed)"),
+        ("diff_id", "text", "digest of the uncompressed tar, from the config"),
+        ("media_type", "category", "declared format"),
+        ("size", "int", "bytes as stored"),
+        ("created", "time", "when the layer was made, from the history"),
+        ("created_by", "text", "the command that made it, from the history"),
+        ("comment", "text", "the history's comment"),
+    ),
+    "history": _columns(
+        ("position", "int", "0 is the oldest step"),
+        ("created", "time", "when the step ran"),
+        ("created_by", "text", "its command"),
+        ("comment", "text", "its comment"),
+        ("author", "text", "its author"),
+        ("empty_layer", "bool", "whether it made no layer"),
+        ("layer", "Int", "position of the layer it made; missing where it made none"),
+        ("digest", "text", "digest of that layer"),
+        ("size", "Int", "bytes of that layer as stored"),
+    ),
+    "tags": _columns(
+        ("tag", "text", "name of the tag"),
+    ),
+    "tags+details": _columns(
+        ("tag", "text", "name of the tag"),
+        ("digest", "text", "digest of what the tag names"),
+        ("created", "time", "from the config of the default platform, or of the first"),
+        ("size", "Int", "bytes to download for that platform"),
+        ("platforms", "text", "the platforms, separated by commas"),
+    ),
+    "repositories": _columns(
+        ("repository", "text", "name of the repository"),
+    ),
+    "requests": _columns(
+        ("started", "time", "when the request was sent"),
+        ("method", "category", "GET, HEAD or POST"),
+        ("host", "category", "host, with its port where that is unusual"),
+        ("path", "text", "path, without the query (which may hold signatures)"),
+        ("status", "Int", "status of the answer; missing where there was none"),
+        ("bytes", "int", "bytes of the answer's body that were read"),
+        ("seconds", "float", "from sending to the last byte read"),
+        ("attempt", "int", "1 for the first try"),
+        ("mirror", "category", "the mirror that was asked; missing for the registry itself"),
+        ("error", "category", "name of the error, where there was no usable answer"),
+    ),
+}
+
+
+def frame(
+    name: str,
+    rows: Iterable[Sequence[Any]],
+    *,
+    also: str | None = None,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Make the DataFrame ``name`` of ``rows``, whose values stand in the columns' order.
+
+    ``also`` names further columns to the right. ``reference`` goes to ``attrs["reference"]``.
+    """
+    import pandas as pd
+
+    columns = SCHEMAS[name] + (SCHEMAS[also] if also else ())
+    data = list(zip(*rows, strict=True)) or [()] * len(columns)
+    if len(data) != len(columns):
+        raise AssertionError(f"{name}: {len(data)} values for {len(columns)} columns")
+    made = pd.DataFrame(
+        {
+            column.name: _series(column.kind, values)
+            for column, values in zip(columns, data, strict=True)
+        }
+    )
+    if reference is not None:
+        made.attrs["reference"] = reference
+    return made
+
+
+def _series(kind: str, values: Sequence[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    text = pd.Series(["x"]).dtype
+    if kind == "text":
+        return pd.Series(list(values), dtype=text)
+    if kind == "category":
+        known = sorted({value for value in values if value is not None})
+        categories = pd.Index(known, dtype=text)
+        return pd.Series(pd.Categorical(list(values), categories=categories))
+    if kind == "time":
+        return pd.Series(pd.to_datetime(list(values), utc=True)).astype("datetime64[us, UTC]")
+    dtype = {"int": "int64", "Int": "Int64", "float": "float64", "bool": "bool"}[kind]
+    return pd.Series(list(values), dtype=dtype)
+
+
+def documentation(name: str) -> str:
+    """Return the columns of a frame as lines of text, for docs and help.
+
+    >>> print(documentation("repositories"))
+    repository : text — name of the repository
+    """
+    return "\n".join(
+        f"{column.name} : {KINDS[column.kind]} — {column.meaning}" for column in SCHEMAS[name]
+    )

@@ -1,0 +1,79 @@
+"""One-line reprs and plain tables, from plain facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from didlab.errors import printable
+from didlab.sizes import human
+
+
+def short(digest: str) -> str:
+    """Return the first twelve characters of a digest's encoded part.
+
+    >>> short("sha256:0123456789abcdef")
+    '0123456789ab'
+    """
+    return digest.partition(":")[2][:12]
+
+
+def _line(kind: str, name: str, *facts: str | None) -> str:
+    shown = " · ".join(printable(fact, 120) for fact in facts if fact)
+    return f"<{kind} {printable(name, 300)}{' · ' + shown if shown else ''}>"
+
+
+def manifest(facts: Mapping[str, Any]) -> str:
+    """Return a Manifest's repr: what is known, and that something is not."""
+    name = facts["reference"]
+    if facts.get("platform"):
+        name = f"{name} {facts['platform']}"
+    if "digest" not in facts:
+        return _line("Manifest", name, "not fetched")
+    platforms = facts.get("platforms")
+    layers = facts.get("layers")
+    return _line(
+        "Manifest",
+        name,
+        short(facts["digest"]),
+        f"{len(platforms)} platforms" if platforms and not facts.get("platform") else None,
+        f"{len(layers)} layers, {human(facts['size'])}" if layers is not None else None,
+    )
+
+
+def layer(facts: Mapping[str, Any]) -> str:
+    """Return a Layer's repr."""
+    return _line(
+        "Layer",
+        f"{facts['position']}",
+        short(facts["digest"]),
+        human(facts["size"]),
+        facts["media_type"].rpartition(".")[2],
+        facts.get("created_by"),
+    )
+
+
+def repository(facts: Mapping[str, Any]) -> str:
+    """Return a Repository's repr."""
+    return _line("Repository", f"{facts['registry']}/{facts['name']}")
+
+
+def registry(facts: Mapping[str, Any]) -> str:
+    """Return a Registry's repr."""
+    mirrors = facts.get("mirrors") or ()
+    shown = ", ".join(mirror.rpartition("@")[2] for mirror in mirrors)
+    return _line("Registry", facts["name"], f"mirrors: {shown}" if mirrors else None)
+
+
+def config(facts: Mapping[str, Any]) -> str:
+    """Return a Config's repr."""
+    created = facts.get("created")
+    command = [*facts.get("entrypoint", ()), *facts.get("cmd", ())]
+    return _line(
+        "Config",
+        facts.get("platform") or "unknown",
+        f"created {created:%Y-%m-%d}" if created else None,
+        f"user {facts['user']}" if facts.get("user") else None,
+        "runs " + " ".join(command) if command else None,
+        f"{facts['layers']} layers",
+    )

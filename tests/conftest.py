@@ -1,0 +1,38 @@
+"""Fixtures of the test rig, for all tests."""
+
+from __future__ import annotations
+
+from rig.lab import big_image, lab
+from rig.loaders import _containerd, _dockerd, _podman, ctr, dockerd, podman
+from rig.proxies import http_proxy, http_proxy_auth, socks_proxy, socks_proxy_auth
+from rig.registries import (
+    _token_registry,
+    own_registry,
+    registry,
+    registry_htpasswd,
+    registry_mirror,
+    registry_tls,
+    registry_token,
+)
+
+__all__ = [
+    "_containerd",
+    "_dockerd",
+    "_podman",
+    "_token_registry",
+    "big_image",
+    "ctr",
+    "dockerd",
+    "http_proxy",
+    "http_proxy_auth",
+    "lab",
+    "own_registry",
+    "podman",
+    "registry",
+    "registry_htpasswd",
+    "registry_mirror",
+    "registry_tls",
+    "registry_token",
+    "socks_proxy",
+    "socks_proxy_auth",
+]

@@ -1,0 +1,1 @@
+"""Real registries, proxies and loaders, and a server that misbehaves on request."""
