@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from didlab.model.registry import Registry as Registry
     from didlab.model.repository import Repository as Repository
     from didlab.oci.reference import Reference as Reference
+    from didlab.settings import set_options as set_options
+    from didlab.versions import show_versions as show_versions
 
 # Public name -> the module that has it; resolved on first use (PEP 562), so that importing
 # didlab stays cheap. test_import_cost.py holds this table equal to the block above.
@@ -41,6 +43,8 @@ _PUBLIC = {
     "Repository": "didlab.model.repository",
     "open": "didlab.model.opening",
     "sandbox": "didlab.demo",
+    "set_options": "didlab.settings",
+    "show_versions": "didlab.versions",
 }
 
 __all__ = ["__version__", "errors", *sorted(_PUBLIC)]

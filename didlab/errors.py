@@ -198,7 +198,7 @@ class InvalidArgument(DidlabError, ValueError):
 
 
 class Unsupported(DidlabError, NotImplementedError):
-    """This place, or this version of didlab, cannot do what was asked."""
+    """What was asked cannot be done at this place, or by this version of didlab."""
 
 
 class ConfigError(DidlabError, ValueError):
@@ -428,7 +428,7 @@ class DiskFull(LocalStoreError):
 
 
 class WriteFailed(LocalStoreError):
-    """A file could not be written: permission, read-only disk, name too long …"""
+    """A file could not be written: no permission, a read-only disk, too long a name."""
 
 
 class DestinationExists(LocalStoreError, FileExistsError):

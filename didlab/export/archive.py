@@ -101,7 +101,8 @@ def _save(
             with output.writer() as writer:
                 for piece in planned.pieces:
                     writer.write_at(piece.offset, piece.data)
-            fetch.fill(source, planned.holes, output, workers=workers, progress=bar)
+            with output.flushed_behind():
+                fetch.fill(source, planned.holes, output, workers=workers, progress=bar)
         finally:
             bar.close()
         output.commit(overwrite=overwrite)

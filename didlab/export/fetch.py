@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 
+from didlab import _pausing as pausing
 from didlab.errors import IntegrityError, LimitExceeded, TransportError, Truncated
 from didlab.export.output import PartialFile
 from didlab.export.plan import Hole
 from didlab.export.progress import Progress
 from didlab.oci.digest import Verifier
 from didlab.sources.base import BlobReader, Source
-from didlab.transport import pausing, retry
 
 #: Failures of one blob without any progress in between, after which it is given up.
 FAILURES = 5
@@ -87,7 +87,7 @@ def resuming(reader: BlobReader) -> Iterator[bytes]:
                     seen=spent,
                 ) from error
             if came < PROGRESS:
-                pausing.wait(retry.pause(failures))
+                pausing.wait(pausing.pause(failures))
         else:
             return
 

@@ -160,8 +160,9 @@ def _tagged(reference: Reference) -> str:
 
 
 def _familiar(reference: Reference) -> str:
-    # A digest is no tag: docker load refuses it in RepoTags.
-    return Reference.parse(_tagged(reference)).familiar()
+    # docker load wants the tag spelled out, latest too, and refuses a digest behind it.
+    short = Reference.parse(_tagged(reference)).familiar()
+    return short if short.endswith(f":{reference.tag}") else f"{short}:{reference.tag}"
 
 
 def _platform(platform: Platform) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Guarded:
     def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
         try:
             getattr(self._inner, name)(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - a broken bar is no reason to lose a download
+        except Exception:
             if not self._quiet:
                 log.warning("the progress object failed in %s(); going on", name, exc_info=True)
             self._quiet = True

@@ -7,10 +7,18 @@ import time
 from collections.abc import Callable
 
 from didlab import settings
+from didlab.errors import DidlabError
 
 #: Seconds that one completion may wait, and between two questions.
 WAIT = 1.5
 AGAIN = 60.0
+
+
+def _allowed() -> bool:
+    try:
+        return settings.current().completion
+    except DidlabError:  # nonsense in the environment: the next call will say so
+        return False
 
 
 class Completer:
@@ -24,7 +32,7 @@ class Completer:
 
     def __call__(self) -> list[str]:
         """Return the names that are known within `WAIT` seconds; nothing on any failure."""
-        if not settings.current().completion:
+        if not _allowed():
             return list(self._names)
         with self._lock:
             due = time.monotonic() - self._asked > AGAIN

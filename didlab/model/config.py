@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime
@@ -78,13 +79,14 @@ class Config(Mapping[str, Any]):
     @property
     def env(self) -> Mapping[str, str]:
         """The environment, in order; a name given twice has its last value."""
-        pairs = (str(item).partition("=") for item in self._section("Env") or ())
+        pairs = (word.partition("=") for word in self._words("Env"))
         return MappingProxyType({name: value for name, _, value in pairs})
 
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels."""
-        return MappingProxyType(dict(self._mapping("Labels")))
+        labels = self._mapping("Labels")
+        return MappingProxyType({name: _text(value) for name, value in labels.items()})
 
     @property
     def entrypoint(self) -> tuple[str, ...]:
@@ -177,8 +179,6 @@ class Config(Mapping[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON as plain dicts and lists, a copy."""
-        import json
-
         copy: dict[str, Any] = json.loads(self._inner.raw)
         return copy
 
@@ -206,7 +206,12 @@ class Config(Mapping[str, Any]):
         value = self._section(name)
         if isinstance(value, str):
             return (value,)
-        return tuple(str(word) for word in value) if isinstance(value, list) else ()
+        return tuple(_text(word) for word in value) if isinstance(value, list) else ()
+
+
+def _text(value: object) -> str:
+    # No engine takes anything but text here; what is something else is shown as it stands.
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _restore(raw: bytes) -> Config:

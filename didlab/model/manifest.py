@@ -534,7 +534,9 @@ class Manifest:
         return card.manifest(self._facts, self._config, seconds=CARD_SECONDS)
 
     def _platform_names(self) -> list[str]:
-        return list(dict.fromkeys(str(platform) for _, platform in self._snapshot.images()))
+        # An entry that does not say its platform cannot be asked for by it.
+        named = (str(p) for _, p in self._snapshot.images() if p.os != "unknown")
+        return list(dict.fromkeys(named))
 
     def _ipython_key_completions_(self) -> list[str]:
         return self._completer()

@@ -217,10 +217,8 @@ class Registry:
                 hint="name the repository: registry['name']",
             ) from None
         except AuthError as error:
-            error.hint = (
-                "many registries list repositories for administrators only, some for nobody"
-            )
-            raise
+            hint = "many registries list repositories for administrators only, some for nobody"
+            raise type(error)(error.message, **{**error.fields(), "hint": hint}) from None
 
     def rate_limit(self) -> RateLimit:
         """Return how many requests are allowed and left, as far as the registry tells.

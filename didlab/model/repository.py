@@ -139,9 +139,9 @@ class Repository:
                 f"a repository is indexed by a tag or digest, not by {type(reference).__name__}"
             )
         name = f"{self._inner.registry}/{self.name}"
-        if is_digest(reference):
-            return Manifest(self._source, Reference.parse(f"{name}@{reference}"))
-        return Manifest(self._source, Reference.parse(f"{name}:{reference.removeprefix('@')}"))
+        bare = reference.removeprefix("@")
+        between = "@" if is_digest(bare) else ":"
+        return Manifest(self._source, Reference.parse(f"{name}{between}{bare}"))
 
     #: The tags are a question, not a sequence in memory: ask `tags`.
     __iter__ = None

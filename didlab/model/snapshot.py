@@ -58,7 +58,7 @@ class Snapshot:
 
     @property
     def known_root(self) -> ImageManifest | ImageIndex | None:
-        """The root document if it is here already."""
+        """Return the root document if it is here already."""
         return self._root.known
 
     @property
@@ -70,39 +70,36 @@ class Snapshot:
         return Descriptor(root.media_type, root.digest, len(root.raw))
 
     def known_manifest(self, platform: Platform | None) -> ImageManifest | None:
-        """The image manifest for a platform if it is here already."""
+        """Return the image manifest for a platform if it is here already."""
         root = self._root.known
         if isinstance(root, ImageManifest) and platform is None:
             return root
         return self._chosen.get(platform)
 
     def known_config(self, manifest: ImageManifest) -> ImageConfig | None:
-        """The config of a manifest if it is here already."""
+        """Return the config of a manifest if it is here already."""
         once = self._configs.get(manifest.config.digest)
         return once.known if once is not None else None
 
     def known_entries(self) -> list[Entry] | None:
-        """The rows of the index if they are here already."""
+        """Return the rows of the index if they are here already."""
         return self._entries.known
 
     # --- questions ---------------------------------------------------------------------------
 
     def root(self) -> ImageManifest | ImageIndex:
-        """What the reference names: one request the first time."""
+        """Return what the reference names: one request the first time."""
         return self._root()
 
     def _resolve(self) -> ImageManifest | ImageIndex:
-        if self._pin is not None:
-            descriptor = self._pin
-        else:
-            descriptor = self.source.resolve(self.reference)
+        descriptor = self._pin or self.source.resolve(self.reference)
         raw = self.source.fetch(descriptor)
         return manifests.parse(raw, descriptor.media_type)
 
     def entries(self) -> list[Entry]:
-        """Return the rows of the index, nested indexes unfolded behind their row (one request each).
+        """Return the rows of the index, what a nested index holds behind its row.
 
-        Empty for a single manifest.
+        One request for each nested index. Empty for a single manifest.
         """
         return self._entries()
 
@@ -227,7 +224,8 @@ class Snapshot:
     def _missing(
         self, wanted: Platform, rows: list[Entry], *, default: bool = False
     ) -> PlatformNotFound:
-        available = tuple(dict.fromkeys(str(r.platform) for r in rows if r.kind == "image"))
+        offered = (self._known_platform(row.descriptor) for row in rows if row.kind == "image")
+        available = tuple(dict.fromkeys(str(platform) for platform in offered if platform))
         why = ", the default platform here" if default else ""
         return PlatformNotFound(
             f"{self.reference} is not made for {wanted}{why}; there is "
@@ -236,6 +234,15 @@ class Snapshot:
             available=available,
             hint=f'take one of them: m["{available[0]}"]' if available else None,
         )
+
+    def _known_platform(self, descriptor: Descriptor) -> Platform | None:
+        """Return the platform that an entry declares, or else its config if that is here."""
+        if descriptor.platform is not None:
+            return descriptor.platform
+        once = self._manifests.get(descriptor.digest)
+        child = once.known if once is not None else None
+        config = self.known_config(child) if isinstance(child, ImageManifest) else None
+        return config_platform(config) if config is not None else None
 
     def config(self, manifest: ImageManifest) -> ImageConfig:
         """Return the config of an image manifest: one request the first time.

@@ -80,7 +80,7 @@ def parse(raw: bytes) -> ImageConfig:
     if document is None:
         document = {}
     members = Members(document, "", errors.ConfigInvalid, _NAMES)
-    assert isinstance(document, dict)  # noqa: S101 - Members refused all else
+    assert isinstance(document, dict)
     if members.raw("config") is not None:
         Members(members.raw("config"), "config", errors.ConfigInvalid)
     return ImageConfig(

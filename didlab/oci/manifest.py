@@ -90,7 +90,7 @@ def parse(raw: bytes, media_type: str | None = None) -> ImageManifest | ImageInd
         raw, limit=MANIFEST_LIMIT, error=errors.ManifestInvalid, what="the manifest"
     )
     members = Members(document, "", errors.ManifestInvalid, _NAMES)
-    assert isinstance(document, dict)  # noqa: S101 - Members refused all else
+    assert isinstance(document, dict)
     indexed = _shape(members)
     came_as, media_type = _types(members, media_type)
     if schema1.is_schema1(document, came_as or media_type):

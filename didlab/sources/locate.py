@@ -21,9 +21,9 @@ _TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:", "docker-daemon:", "dir
 
 
 def is_local(what: str | os.PathLike[str]) -> bool:
-    """Whether an input names something on this machine, by its looks alone.
+    r"""Whether an input names something on this machine, by its looks alone.
 
-    >>> is_local("./app.tar"), is_local("C:\\\\images"), is_local("nginx:1.27")
+    >>> is_local("./app.tar"), is_local("C:\\images"), is_local("nginx:1.27")
     (True, True, False)
     """
     if not isinstance(what, str):

@@ -16,6 +16,7 @@ from didlab.errors import (
     Unsupported,
 )
 from didlab.oci import digest as digests
+from didlab.oci import manifest as manifests
 from didlab.oci import media_types
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.manifest import MANIFEST_LIMIT
@@ -76,13 +77,18 @@ class RegistrySource:
             raw, answer = self._manifest(endpoint, name, _ACCEPT)
             if _is_schema1(answer, raw):
                 raw, answer = self._newer(endpoint, name, raw, answer)
-            actual = digests.of(raw)
-            if reference.digest is not None:
+            kind = _media_type(answer, raw)
+            if endpoint.place.mirror:
+                manifests.parse(raw, kind)  # nonsense from a mirror: the next place is asked
+            if reference.digest is None:
+                actual = digests.of(raw)
+            else:
                 actual = digests.of(raw, digests.algorithm(reference.digest))
-                if actual != reference.digest and not _is_schema1(answer, raw):
+                if actual != reference.digest:
+                    if _is_schema1(answer, raw):
+                        # Its digest is that of a part; it is refused by name.
+                        manifests.parse(raw, kind)
                     raise mismatch(reference.digest, actual, answer.host, host=answer.host)
-                actual = reference.digest
-            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             return Descriptor(media_type=kind, digest=actual, size=len(raw), data=raw)
 
         return self._client.first(job)
@@ -121,7 +127,7 @@ class RegistrySource:
             After every mirror and the registry itself gave something else.
         """
         if descriptor.data is not None:
-            return descriptor.data
+            return verify(descriptor, descriptor.data, "the descriptor's data")
         check_small(descriptor)
         manifest = media_types.is_manifest(descriptor.media_type) or media_types.is_index(
             descriptor.media_type
@@ -180,6 +186,19 @@ class RegistrySource:
     def referrers(self, digest: str, artifact_type: str | None = None) -> Iterator[Descriptor]:
         """Refuse: attached content is not read yet."""
         raise Unsupported(f"{self.location}: reading referrers is not built yet")
+
+
+def _media_type(answer: Answer, raw: bytes) -> str:
+    """Return what a manifest is: by its header, or where that says nothing by its content."""
+    kind = media_types.essence(answer.headers.get("Content-Type"))
+    if media_types.is_known_manifest(kind):
+        return kind
+    try:
+        return manifests.parse(raw).media_type
+    except Unsupported:
+        return media_types.SCHEMA1
+    except DidlabError:
+        return "application/octet-stream"  # whoever parses it says what is wrong
 
 
 def _is_schema1(answer: Answer, raw: bytes) -> bool:

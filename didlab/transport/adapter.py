@@ -16,11 +16,13 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-#: Called with the peer's address of each new connection; raises to refuse it.
-Inspector = Callable[[str], None]
+from didlab.transport.secret import Secret
+
+#: Called with the host and the peer's address of each new connection; raises to refuse it.
+Inspector = Callable[[str, str], None]
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """Raised by an inspector. No OSError, lest urllib3 take it for a passing fault."""
 
 
@@ -29,7 +31,7 @@ def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
         def _new_conn(self) -> Any:
             sock = super()._new_conn()
             try:
-                inspector(sock.getpeername()[0])
+                inspector(self.host, sock.getpeername()[0])
             except BaseException:
                 sock.close()
                 raise
@@ -80,19 +82,26 @@ def open_answer(
     method: str,
     url: str,
     *,
-    headers: Mapping[str, str],
-    body: str | None,
+    headers: Mapping[str, str | Secret],
+    body: Secret | None,
     timeout: tuple[float, float],
-    proxies: Mapping[str, str],
+    proxies: Mapping[str, Secret],
 ) -> requests.Response:
     """Send one request and return the answer with its body unread.
 
     No session stands between, so no cookie is kept, no ``.netrc`` read, no redirect followed.
+    Secrets are revealed here and in no frame above: a traceback with locals shows those.
     """
-    prepared = requests.Request(method, url, headers=dict(headers), data=body).prepare()
-    proxy = requests.utils.select_proxy(url, dict(proxies))
+    plain = {name: _reveal(value) for name, value in headers.items()}
+    prepared = requests.Request(method, url, headers=plain, data=_reveal(body)).prepare()
+    ways = {name: value.reveal() for name, value in proxies.items()}
+    proxy = requests.utils.select_proxy(url, ways)
     if proxy and proxy.startswith("http") and url.startswith("http:"):
         # Over plain http the proxy is spoken to in the request itself; requests leaves that
         # header to its session, which is not in use here.
         prepared.headers.update(adapter.proxy_headers(proxy))
-    return adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=dict(proxies))
+    return adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=ways)
+
+
+def _reveal(value: str | Secret | None) -> str:
+    return value.reveal() if isinstance(value, Secret) else value or ""

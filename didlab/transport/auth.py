@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from urllib.parse import urlencode
 
 from didlab.errors import (
     AuthDenied,
+    AuthError,
     AuthRequired,
+    LimitExceeded,
     OriginRefused,
     RateLimited,
     RealmRefused,
@@ -29,7 +32,7 @@ from didlab.errors import (
 )
 from didlab.transport import retry, trust, urls
 from didlab.transport.challenge import Challenge, choose, parse
-from didlab.transport.credentials import Credential
+from didlab.transport.credentials import Credential, forget
 from didlab.transport.secret import Secret
 from didlab.transport.urls import Origin, Url
 from didlab.transport.wire import Answer
@@ -40,8 +43,16 @@ SHORTEST_LIFE, LONGEST_LIFE = 60.0, 24 * 3600.0
 #: Answers to a POST that mean "this token server wants GET" (GCR 404, ACR 400, others 405 …).
 _POST_UNKNOWN = frozenset({400, 401, 404, 405})
 
+#: Seconds between two times that a credential helper is asked again after a refusal.
+_ASK_AGAIN = 5.0
+#: Where a refusal may mean something that only its web site tells.
+_LICENCES = {
+    "container-registry.oracle.com": "the image's licence has to be accepted once, on "
+    "https://container-registry.oracle.com; else check"
+}
+
 #: Sends one request to a token server: method, url, headers, body, and whether it is foreign.
-Send = Callable[[str, Url, dict[str, str], str | None], Answer]
+Send = Callable[[str, Url, dict[str, str | Secret], Secret | None], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +85,22 @@ class Authorizer:
         self._refusal: RealmRefused | None = None
         self._tokens: dict[tuple[str, str, str, str], _Token] = {}
         self._found: dict[str, Credential | None] = {}
+        self._forgot = float("-inf")
         # One lock: eight workers that start together need one token, not eight.
         self._lock = threading.RLock()
 
-    def known(self, origin: Origin, repository: str, scope: str | None) -> str | None:
-        """Return the header for a first try, or None when nothing is known to be needed."""
+    def known(self, origin: Origin, repository: str, scope: str | None) -> Secret | None:
+        """Return the header for a first try, or None when nothing is known to be needed.
+
+        What one repository asked for, another need not: without a header it gets to say so.
+        """
         with self._lock:
             if self._challenge is None:
                 return self._direct(repository)
-            return self._header(self._challenge, origin, repository, scope)
+            try:
+                return self._header(self._challenge, origin, repository, scope)
+            except AuthError:
+                return None
 
     def respond(
         self,
@@ -90,8 +108,8 @@ class Authorizer:
         origin: Origin,
         repository: str,
         scope: str | None,
-        rejected: str | None,
-    ) -> str | None:
+        rejected: Secret | None,
+    ) -> Secret | None:
         """Return the header that answers a challenge, or None when there is no new one.
 
         ``rejected`` is the header that the place has just refused: its token is forgotten.
@@ -109,7 +127,7 @@ class Authorizer:
             assert self._challenge is not None
             if rejected is not None:
                 for key, token in list(self._tokens.items()):
-                    if f"Bearer {token.value.reveal()}" == rejected:
+                    if _bearer(token.value) == rejected:
                         del self._tokens[key]
                 if previous is None and self._direct(repository) == rejected:
                     raise self._denied("refused the token")
@@ -118,7 +136,7 @@ class Authorizer:
 
     def wider(
         self, values: list[str], origin: Origin, repository: str, scope: str | None
-    ) -> str | None:
+    ) -> Secret | None:
         """Return a header with the scope that the challenge names, where that is modest.
 
         For places whose names for a repository differ from the path (a prefix, an upstream).
@@ -144,7 +162,7 @@ class Authorizer:
                 account = self._account(repository)
                 token = self._tokens.get(_key(challenge, asked, account))
                 if token is not None:
-                    self._tokens[_key(challenge, scope, account)] = token
+                    self._tokens[_key(self._challenge or challenge, scope, account)] = token
             return header
 
     def denial(self, repository: str, status: int, detail: str) -> Exception:
@@ -153,7 +171,9 @@ class Authorizer:
             return self._refusal
         where = f"{self._registry}/{repository}" if repository else self._registry
         tail = f": {detail}" if detail else ""
-        if self._find(repository) is None:
+        credential = self._find(repository)
+        self._ask_again(credential)
+        if credential is None:
             return AuthRequired(
                 f"{where} wants a login ({status}){tail}",
                 host=self._registry,
@@ -161,11 +181,21 @@ class Authorizer:
                 "a wrong name may be answered like this too",
             )
         return AuthDenied(
-            f"{where} refused the credentials from {self._source(repository)} ({status}){tail}",
+            f"{where} refused the credentials from {credential.source} ({status}){tail}",
             host=self._registry,
-            hint="check user, password and what they may read; "
-            "a wrong name may be answered like this too",
+            hint=f"{_LICENCES.get(self._registry, 'check')} user, password and what they may "
+            "read; a wrong name may be answered like this too",
         )
+
+    def _ask_again(self, credential: Credential | None) -> None:
+        """Look for another login at the next call: the user may log in anew meanwhile."""
+        with self._lock:
+            self._found.clear()
+            helper = credential is not None and credential.source.startswith("docker-credential-")
+            # Not for each of many workers that are refused at once: helpers ask people.
+            if helper and time.monotonic() - self._forgot > _ASK_AGAIN:
+                self._forgot = time.monotonic()
+                forget()
 
     def _denied(self, what: str) -> AuthDenied:
         return AuthDenied(f"{self._registry} {what}", host=self._registry)
@@ -175,21 +205,17 @@ class Authorizer:
             self._found[repository] = self._credential(repository)
         return self._found[repository]
 
-    def _source(self, repository: str) -> str:
-        credential = self._find(repository)
-        return credential.source if credential else "nowhere"
-
     def _account(self, repository: str) -> str:
         credential = self._find(repository)
         return (credential.username or "<token>") if credential else ""
 
-    def _direct(self, repository: str) -> str | None:
+    def _direct(self, repository: str) -> Secret | None:
         """Return a header from a token that needs no exchange."""
         credential = self._find(repository) if repository in self._found else None
         if credential is None:
             credential = self._given()
         if credential is not None and credential.registry_token is not None:
-            return f"Bearer {credential.registry_token.reveal()}"
+            return _bearer(credential.registry_token)
         return None
 
     def _given(self) -> Credential | None:
@@ -199,19 +225,19 @@ class Authorizer:
 
     def _header(
         self, challenge: Challenge, origin: Origin, repository: str, scope: str | None
-    ) -> str | None:
+    ) -> Secret:
         credential = self._find(repository)
         if credential is not None and credential.registry_token is not None:
-            return f"Bearer {credential.registry_token.reveal()}"
+            return _bearer(credential.registry_token)
         if challenge.scheme == "basic":
-            return self._basic(origin, repository, credential)
+            return self._basic(repository, credential)
         key = _key(challenge, scope, self._account(repository))
         token = self._tokens.get(key)
         if token is None or not token.fresh():
             token = self._tokens[key] = self._fetch(challenge, origin, repository, scope)
-        return f"Bearer {token.value.reveal()}"
+        return _bearer(token.value)
 
-    def _basic(self, origin: Origin, repository: str, credential: Credential | None) -> str:
+    def _basic(self, repository: str, credential: Credential | None) -> Secret:
         if credential is None or credential.password is None:
             raise self.denial(repository, 401, "")
         return _basic(credential.username or "", credential.password)
@@ -265,18 +291,13 @@ class Authorizer:
 
     def _ask(self, realm: Url, fields: dict[str, str], credential: Credential | None) -> Answer:
         if credential is not None and credential.identity_token is not None:
-            form = {
-                "grant_type": "refresh_token",
-                "client_id": "didlab",
-                **fields,
-                "refresh_token": credential.identity_token.reveal(),
-            }
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self._send("POST", realm, headers, urlencode(form))
+            form = _form(fields, credential.identity_token)
+            kind: dict[str, str | Secret] = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._send("POST", realm, kind, form)
             if answer.status not in _POST_UNKNOWN:
                 return answer
             answer.close()
-        headers = {}
+        headers: dict[str, str | Secret] = {}
         if credential is not None:
             secret = credential.password or credential.identity_token
             if secret is not None:
@@ -293,24 +314,10 @@ class Authorizer:
         if answer.status != 200:
             answer.close()
             raise self._refused(answer, repository, credential, host)
-        try:
-            document = json.loads(answer.read(TOKEN_LIMIT, "a token answer").decode("utf-8"))
-        except ValueError:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-            document = None
-        except RecursionError:
-            document = None
-        if not isinstance(document, dict):
-            raise TokenInvalid(
-                f"{host} answered a token request with something else",
-                host=host,
-                hint="a proxy or login page may have answered",
-            )
-        value = document.get("token") or document.get("access_token")
-        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise TokenInvalid(f"the answer of {host} holds no token", host=host)
-        if " " in value:
-            raise TokenInvalid(f"the token of {host} cannot be sent", host=host)
-        return _Token(Secret(value), time.monotonic() + _life(document.get("expires_in")))
+        token = _token(answer)
+        if isinstance(token, str):
+            raise TokenInvalid(f"{host} {token}", host=host, hint="a login page may have answered")
+        return token
 
     def _refused(
         self, answer: Answer, repository: str, credential: Credential | None, host: str
@@ -330,6 +337,25 @@ class Authorizer:
         return TransportError(f"the token server {host} answers {answer.status}", host=host)
 
 
+def _token(answer: Answer) -> _Token | str:
+    """Read the answer of a token server; a text says what is wrong with it.
+
+    Once something is read nothing raises here: tracebacks with locals would show the token.
+    """
+    try:
+        document = json.loads(answer.read(TOKEN_LIMIT, "a token answer").decode("utf-8"))
+    except (ValueError, RecursionError, LimitExceeded):  # bad UTF-8 and JSON are ValueErrors
+        document = None
+    if not isinstance(document, dict):
+        return "answered a token request with something else"
+    value = document.get("token") or document.get("access_token")
+    if not isinstance(value, str):
+        return "answered a token request without a token"
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        return "gave a token that cannot be sent"
+    return _Token(Secret(value), time.monotonic() + _life(document.get("expires_in")))
+
+
 def _told(answer: Answer) -> dict[str, Any]:
     return dict(retry.limits(answer.headers))
 
@@ -341,14 +367,26 @@ def _key(challenge: Challenge, scope: str | None, account: str) -> tuple[str, st
 
 def _life(value: object) -> float:
     """Seconds until a token is renewed: what the server says within reason, a little less."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return SHORTEST_LIFE
-    return min(max(float(value) * 0.95, SHORTEST_LIFE), LONGEST_LIFE)
+    if isinstance(value, float) and math.isnan(value):
+        return SHORTEST_LIFE
+    # Compared first: an integer may be too large for a float.
+    return max(float(min(value, LONGEST_LIFE)) * 0.95, SHORTEST_LIFE)
 
 
-def _basic(username: str, password: Secret) -> str:
+def _basic(username: str, password: Secret) -> Secret:
     pair = f"{username}:{password.reveal()}".encode()
-    return "Basic " + base64.b64encode(pair).decode("ascii")
+    return Secret("Basic " + base64.b64encode(pair).decode("ascii"))
+
+
+def _bearer(token: Secret) -> Secret:
+    return Secret(f"Bearer {token.reveal()}")
+
+
+def _form(fields: dict[str, str], token: Secret) -> Secret:
+    form = {"grant_type": "refresh_token", "client_id": "didlab", **fields}
+    return Secret(urlencode({**form, "refresh_token": token.reveal()}))
 
 
 def _with_query(url: Url, fields: dict[str, str]) -> Url:

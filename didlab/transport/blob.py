@@ -6,10 +6,10 @@ import re
 import threading
 from collections.abc import Iterator
 
+from didlab._pausing import check
 from didlab.errors import BadRange, BlobNotFound, SizeMismatch, Truncated, printable
 from didlab.transport.client import Client
 from didlab.transport.endpoint import Endpoint
-from didlab.transport.pausing import check
 from didlab.transport.wire import Answer
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
@@ -107,7 +107,8 @@ class Blob:
             if name in self._etags:
                 headers["If-Range"] = self._etags[name]
         answer = self._ask(endpoint, headers)
-        wrong = answer.status == 206 and not self._is_range(answer, start, stop, headers)
+        partial = self._is_partial(answer, headers)
+        wrong = partial and not self._is_range(answer, start, stop, headers)
         if headers and (wrong or answer.status in (400, 416)):
             # Some places take a range for a mistake, or answer with another one; the whole
             # always works.
@@ -115,6 +116,7 @@ class Blob:
             self.ranged = False
             headers = {}
             answer = self._ask(endpoint, headers)
+            partial = self._is_partial(answer, headers)
         if answer.status == 404 and not headers:
             # Few registries serve a config only where manifests live.
             alternative = self._ask(endpoint, headers, kind="manifests")
@@ -131,7 +133,7 @@ class Blob:
         etag = answer.headers.get("ETag", "")
         if etag.startswith('"'):
             self._etags[name] = etag
-        if answer.status == 206:
+        if partial:
             if not headers:
                 raise self._not_the_range(answer, start, stop)
             self.ranged = True
@@ -158,6 +160,12 @@ class Blob:
             scope=endpoint.place.scope(self._repository),
             headers=headers,
         )
+
+    def _is_partial(self, answer: Answer, headers: dict[str, str]) -> bool:
+        if answer.status == 200 and headers and "Content-Range" in answer.headers:
+            # Dragonfly sends a range as 200; others repeat the header over the whole.
+            return answer.content_length() != self.size
+        return answer.status == 206
 
     def _is_range(self, answer: Answer, start: int, stop: int, headers: dict[str, str]) -> bool:
         values = answer.all_headers("Content-Range")

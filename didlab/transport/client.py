@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from didlab._pausing import pause, wait
 from didlab.errors import (
+    AuthDenied,
     AuthError,
     BadContentType,
     ConnectFailed,
@@ -18,6 +20,7 @@ from didlab.errors import (
     ServerError,
     TimedOut,
     TransportError,
+    Truncated,
 )
 from didlab.transport import answers, place
 from didlab.transport.endpoint import Endpoint
@@ -27,6 +30,8 @@ from didlab.transport.wire import Answer, Wire
 
 T = TypeVar("T")
 
+#: How often a small document is asked for when its body breaks off.
+READS = 3
 #: Connections of that many registries are kept open by one process.
 KEPT = 64
 
@@ -114,10 +119,20 @@ class Client:
         """
         if scope is None and repository:
             scope = endpoint.place.scope(repository)
-        answer = endpoint.request("GET", repository, rest, scope=scope, accept=accept, query=query)
-        if answer.status != 200:
-            raise self.refusal(endpoint, answer, repository, what, missing)
-        return answer.read(limit, what), answer
+        attempt = 0
+        while True:
+            attempt += 1
+            answer = endpoint.request(
+                "GET", repository, rest, scope=scope, accept=accept, query=query
+            )
+            if answer.status != 200:
+                raise self.refusal(endpoint, answer, repository, what, missing)
+            try:
+                return answer.read(limit, what), answer
+            except (Truncated, TimedOut):
+                if attempt >= (1 if endpoint.place.mirror else READS):
+                    raise
+            wait(pause(attempt))
 
     def refusal(
         self,
@@ -128,6 +143,14 @@ class Client:
         missing: type[NotFound],
     ) -> DidlabError:
         """Return the error for an answer without success."""
+        if answer.status in (401, 403) and answer.strayed:
+            answer.close()  # a store's answer, XML mostly
+            return AuthDenied(
+                f"{answer.host}, where {endpoint.place.name} redirects, refused {what} "
+                f"({answer.status})",
+                host=answer.host,
+                hint="logins are never sent to where a redirect leads; try again later",
+            )
         if answer.status in (401, 403):
             _, message = answers.detail(answer)
             denial = endpoint.auth.denial(repository, answer.status, message)

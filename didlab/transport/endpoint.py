@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from didlab._pausing import pause, wait
 from didlab.errors import (
     AuthDenied,
     BadHeader,
@@ -15,23 +16,26 @@ from didlab.errors import (
     InvalidArgument,
     OriginRefused,
     ProtocolError,
+    RateLimited,
     TlsFailed,
     TooManyRedirects,
     TransportError,
     Truncated,
 )
-from didlab.transport import answers, credentials, retry, urls
+from didlab.transport import answers, credentials, notices, retry, urls
 from didlab.transport.auth import Authorizer
 from didlab.transport.challenge import Challenge
 from didlab.transport.challenge import parse as parse_challenges
 from didlab.transport.credentials import Credential
 from didlab.transport.options import Options
-from didlab.transport.pausing import wait
 from didlab.transport.place import Place
+from didlab.transport.secret import Secret
 from didlab.transport.urls import Origin, Url
 from didlab.transport.wire import Answer, Wire
 
 MAX_REDIRECTS = 5
+#: Logins among them are `Secret` until they are sent.
+Headers = dict[str, str | Secret]
 
 # Which scheme a place without a certain one was found to speak; shared by the process.
 _spoken: dict[tuple[str, int | None], str] = {}
@@ -110,23 +114,27 @@ class Endpoint:
         path = self.place.path(repository, rest)
         parts = [urlencode(query) if query else "", self.place.query]
         text = "&".join(part for part in parts if part)
-        everything = {"Accept": accept, **(headers or {})}
+        everything: Headers = {"Accept": accept, **(headers or {})}
         attempts = 2 if self.place.mirror else retry.ATTEMPTS
         connects = 1 if self.place.mirror else retry.CONNECT_ATTEMPTS
         attempt = 0
         while True:
             attempt += 1
+            seconds = pause(attempt)
             try:
                 answer = self._once(method, path, text, everything, repository, scope, attempt)
             except TransportError as error:
                 most = connects if isinstance(error, ConnectFailed) else attempts
-                if not error.retryable or attempt >= most:
+                if isinstance(error, RateLimited):
+                    seconds = max(seconds, error.retry_after or 0.0)
+                if not error.retryable or attempt >= most or seconds > retry.LONGEST_WAIT:
                     raise
-                wait(retry.pause(attempt))
+                wait(seconds)
                 continue
-            if answer.status not in retry.PASSING:
+            # A signed address may have expired; the registry gives a new one.
+            expired = answer.status == 403 and answer.strayed and attempt == 1
+            if answer.status not in retry.PASSING and not expired:
                 return answer
-            seconds = retry.pause(attempt)
             if answer.status in (429, 503):
                 told = retry.limits(answer.headers)
                 asked = told["retry_after"]
@@ -145,7 +153,7 @@ class Endpoint:
         method: str,
         path: str,
         query: str,
-        headers: dict[str, str],
+        headers: Headers,
         repository: str,
         scope: str | None,
         attempt: int,
@@ -154,6 +162,7 @@ class Endpoint:
         origin = self._origin()
         authorization = self.auth.known(origin, repository, scope)
         answer = self._send(method, path, query, _with(headers, authorization), attempt)
+        notices.show(answer)
         if self._wants_login(answer):
             answer = self._login(
                 answer, method, path, query, headers, repository, scope, attempt, authorization
@@ -175,11 +184,11 @@ class Endpoint:
         method: str,
         path: str,
         query: str,
-        headers: dict[str, str],
+        headers: Headers,
         repository: str,
         scope: str | None,
         attempt: int,
-        rejected: str | None,
+        rejected: Secret | None,
     ) -> Answer:
         origin = answer.url.origin
         values = _challenges(answer)
@@ -209,7 +218,7 @@ class Endpoint:
 
     # --- redirects ---------------------------------------------------------------------------
 
-    def _follow(self, answer: Answer, method: str, headers: dict[str, str], attempt: int) -> Answer:
+    def _follow(self, answer: Answer, method: str, headers: Headers, attempt: int) -> Answer:
         """Follow redirects by hand: without the login as soon as the origin is another.
 
         Once dropped it stays dropped (CVE-2024-45336), and TLS is never given up.
@@ -217,7 +226,7 @@ class Endpoint:
         request = answer.url
         home = request.origin
         seen = {str(request)}
-        authorization: str | None = None
+        authorization: Secret | None = None
         at_home = True
         for _ in range(MAX_REDIRECTS):
             location = answer.headers.get("Location")
@@ -242,6 +251,7 @@ class Endpoint:
             kept = _with(headers, authorization if at_home else None)
             answer = self._send_to(method, target, kept, attempt, foreign=target.origin != home)
             answer.sent_authorization = authorization if at_home else None
+            answer.strayed = not at_home
             if answer.status == 401 and not at_home:
                 answer = self._anonymous(answer, method, target, headers, attempt)
             if answer.status not in (301, 302, 303, 307, 308):
@@ -252,7 +262,7 @@ class Endpoint:
         )
 
     def _anonymous(
-        self, answer: Answer, method: str, target: Url, headers: dict[str, str], attempt: int
+        self, answer: Answer, method: str, target: Url, headers: Headers, attempt: int
     ) -> Answer:
         """Get an anonymous token where a redirect leads; logins do not go there."""
         stranger = Authorizer(target.origin.netloc, lambda _: None, (), self._ask_token)
@@ -263,13 +273,17 @@ class Endpoint:
         )
         try:
             header = stranger.respond(values, target.origin, "", scope, None)
+        except TransportError:
+            raise
         except DidlabError as error:
             raise AuthDenied(
                 f"{target.origin}, where {self.place.name} redirects, wants a login",
                 host=target.origin.netloc,
                 hint="logins are never sent to where a redirect leads",
             ) from error
-        return self._send_to(method, target, _with(headers, header), attempt, foreign=True)
+        answer = self._send_to(method, target, _with(headers, header), attempt, foreign=True)
+        answer.strayed = True
+        return answer
 
     # --- sending -----------------------------------------------------------------------------
 
@@ -290,9 +304,7 @@ class Endpoint:
             scheme, self.place.host, self.place.port or (443 if scheme == "https" else 80)
         )
 
-    def _send(
-        self, method: str, path: str, query: str, headers: dict[str, str], attempt: int
-    ) -> Answer:
+    def _send(self, method: str, path: str, query: str, headers: Headers, attempt: int) -> Answer:
         schemes = self._schemes()
         if len(schemes) == 1:
             try:
@@ -311,7 +323,7 @@ class Endpoint:
         method: str,
         path: str,
         query: str,
-        headers: dict[str, str],
+        headers: Headers,
         attempt: int,
     ) -> Answer:
         first, second = schemes
@@ -337,6 +349,8 @@ class Endpoint:
         try:
             other = self._send_as(second, method, path, query, headers, attempt)
         except DidlabError as error:
+            if answer is not None:
+                answer.close()
             certificate = isinstance(error, TlsFailed) and not error.not_tls
             if certificate or (failed is None and answer is None):
                 raise
@@ -354,23 +368,24 @@ class Endpoint:
         method: str,
         path: str,
         query: str,
-        headers: dict[str, str],
+        headers: Headers,
         attempt: int,
     ) -> Answer:
         url = Url(self._origin(scheme), path, query)
         answer = self._send_to(method, url, headers, attempt, foreign=False)
-        answer.sent_authorization = headers.get("Authorization")
+        login = headers.get("Authorization")
+        answer.sent_authorization = login if isinstance(login, Secret) else None
         return answer
 
     def _send_to(
         self,
         method: str,
         url: Url,
-        headers: dict[str, str],
+        headers: Headers,
         attempt: int,
         *,
         foreign: bool,
-        body: str | None = None,
+        body: Secret | None = None,
     ) -> Answer:
         if foreign:
             lax = self._options.is_insecure(url.origin.host, url.origin.port, registry=False)
@@ -382,33 +397,19 @@ class Endpoint:
             url,
             headers,
             way=way,
+            home=self.place.host,
             attempt=attempt,
             mirror=self.place.name if self.place.mirror else None,
             body=body,
         )
 
-    def _ask_token(
-        self, method: str, url: Url, headers: dict[str, str], body: str | None
-    ) -> Answer:
-        """Ask a token server, with a few attempts."""
+    def _ask_token(self, method: str, url: Url, headers: Headers, body: Secret | None) -> Answer:
+        """Ask a token server once: the request that needs the token is what is tried again."""
         foreign = (url.origin.host, url.origin.port) != (self.place.host, self._origin().port)
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                answer = self._send_to(method, url, headers, attempt, foreign=foreign, body=body)
-            except TransportError as error:
-                if not error.retryable or attempt >= retry.CONNECT_ATTEMPTS:
-                    raise
-            else:
-                passing = answer.status >= 500 and answer.status in retry.PASSING
-                if not passing or attempt >= retry.ATTEMPTS:
-                    return answer
-                answer.drain()
-            wait(retry.pause(attempt))
+        return self._send_to(method, url, headers, 1, foreign=foreign, body=body)
 
 
-def _with(headers: dict[str, str], authorization: str | None) -> dict[str, str]:
+def _with(headers: Headers, authorization: Secret | None) -> Headers:
     return headers if authorization is None else {**headers, "Authorization": authorization}
 
 

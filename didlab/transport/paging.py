@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from didlab.errors import (
     BadLink,
     LimitExceeded,
     MalformedContent,
     NotFound,
+    OriginRefused,
     ProtocolError,
     printable,
 )
 from didlab.oci import strict_json
+from didlab.transport import urls
 from didlab.transport.client import Client, expect_json
 from didlab.transport.endpoint import Endpoint
 from didlab.transport.wire import Answer
@@ -77,7 +80,7 @@ def names(
         link = answer.headers.get("Link")
         if not link:
             return
-        following = _next(link, rest, answer.host)
+        following = _next(link, rest, answer)
         if following is None:
             return
         if tuple(sorted(following.items())) in seen:
@@ -107,9 +110,10 @@ def _page(raw: bytes, answer: Answer, field: str, what: str) -> list[object]:
     return found
 
 
-def _next(link: str, rest: str, host: str) -> dict[str, str] | None:
+def _next(link: str, rest: str, answer: Answer) -> dict[str, str] | None:
     """Return the query of the next page; None when there is none."""
-    for part in link.split(",<"):
+    host = answer.host
+    for part in re.split(r",\s*(?=<)", link):
         target, closed, parameters = part.strip().lstrip("<").partition(">")
         if not closed:
             raise BadLink(f"{host} sent a Link that cannot be read", host=host)
@@ -120,8 +124,11 @@ def _next(link: str, rest: str, host: str) -> dict[str, str] | None:
         ]
         if relations and "next" not in " ".join(relations).split():
             continue
-        url = urlsplit(target)
-        if url.path and not url.path.rstrip("/").endswith("/" + rest.rstrip("/")):
+        try:
+            url = urls.join(answer.url, target)
+        except OriginRefused as error:
+            raise BadLink(f"{host} sent a Link that leads nowhere: {error}", host=host) from None
+        if not url.path.rstrip("/").endswith("/" + rest.rstrip("/")):
             raise BadLink(f"{host} links to another list: {printable(url.path, 200)!r}", host=host)
         if not url.query:
             raise BadLink(f"{host} sent a Link that leads nowhere", host=host)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -16,16 +15,6 @@ LONGEST_WAIT = 20.0
 
 #: Passing faults, nginx's 499 and Cloudflare's 52x included.
 PASSING = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-
-
-def pause(attempt: int, *, jitter: float | None = None) -> float:
-    """Seconds to wait after failure number ``attempt`` (1, 2, …): 0.1 doubling up to 5.
-
-    >>> [pause(n, jitter=1.0) for n in (1, 2, 3, 9)]
-    [0.1, 0.2, 0.4, 5.0]
-    """
-    factor = random.uniform(0.75, 1.25) if jitter is None else jitter  # noqa: S311
-    return float(min(0.1 * 2 ** (attempt - 1), 5.0) * factor)
 
 
 def retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -62,14 +51,19 @@ def quota(value: str | None) -> tuple[int | None, int | None]:
     window = None
     for part in rest.split(";"):
         name, _, number = part.strip().partition("=")
-        if name == "w" and number.isascii() and number.isdigit():
-            window = int(number)
-    count = count.strip()
-    return (int(count) if count.isascii() and count.isdigit() else None), window
+        if name == "w":
+            window = _number(number)
+    return _number(count.strip()), window
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def limits(headers: Mapping[str, str], *, now: datetime | None = None) -> dict[str, object]:
-    """What a registry's headers say about rates: ``limit remaining window retry_after resets``.
+    """Return what a registry's headers say about rates.
+
+    The keys are ``limit remaining window retry_after resets source``.
 
     Docker Hub's ``RateLimit-*`` and the ``X-RateLimit-*`` of others; each None where untold.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,9 +30,10 @@ from didlab.errors import (
 from didlab.transport.adapter import Adapter, Refused, open_answer
 from didlab.transport.log import RequestLog, Row
 from didlab.transport.options import Options
+from didlab.transport.secret import Secret
 from didlab.transport.tls import Contexts
 from didlab.transport.trust import less_public
-from didlab.transport.urls import Origin, Url, address_class, host_class
+from didlab.transport.urls import PUBLIC, Origin, Url, address_class, host_class
 
 #: Large enough that Python's share of the work vanishes, small enough to stay in the cache.
 CHUNK = 256 * 1024
@@ -51,7 +53,9 @@ class Answer:
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
         #: The login that this answer's request carried, for a redirect within the origin.
-        self.sent_authorization: str | None = None
+        self.sent_authorization: Secret | None = None
+        #: Whether a redirect led here, away from the place that was asked.
+        self.strayed = False
 
     @property
     def host(self) -> str:
@@ -68,6 +72,7 @@ class Answer:
         if text is None or self.headers.get("Transfer-Encoding"):
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 20):
+            self.close()
             raise BadHeader(
                 f"{self.host} sent a Content-Length that is no number: {printable(text, 60)!r}",
                 host=self.host,
@@ -188,44 +193,67 @@ class Wire:
     def __init__(self, options: Options, registry: tuple[str, int], log: RequestLog) -> None:
         self._options = options
         self._log = log
-        contexts = Contexts(options, registry)
-        #: The address class of the registry as connected; None as long as unknown.
-        self.home_class: int | None = None
+        self._contexts = contexts = Contexts(options, registry)
+        # How public the places that the user named were found to be, by host.
+        self._met: dict[str, int] = {}
         self._named = Adapter(contexts.verified, self._meet)
         self._lax = Adapter(contexts.unverified, self._meet)
-        self._foreign = Adapter(contexts.verified, self._judge)
+        # One for each class of who points there: a connection that a private registry may use
+        # must not serve a public one.
+        self._foreign: dict[int, Adapter] = {}
+        self._lock = threading.Lock()
 
-    def _meet(self, address: str) -> None:
-        self.home_class = max(address_class(address), self.home_class or 0)
+    def _meet(self, host: str, address: str) -> None:
+        self._met[host] = max(address_class(address), self._met.get(host, 0))
 
-    def _judge(self, address: str) -> None:
-        if self.home_class is not None and less_public(address_class(address), self.home_class):
-            raise Refused(address)
+    def home_class(self, host: str) -> int:
+        """Return how public a place that the user named is.
 
-    def proxies(self, url: Url) -> dict[str, str]:
+        A name that was only ever reached through a proxy counts as public: it may not lead to
+        addresses of this machine or network.
+        """
+        literal = host_class(host)
+        return self._met.get(host, PUBLIC) if literal is None else literal
+
+    def _adapter(self, way: str, home: int) -> Adapter:
+        if way != "foreign":
+            return self._lax if way == "lax" else self._named
+
+        def judge(_: str, address: str) -> None:
+            if less_public(address_class(address), home):
+                raise Refused(address)
+
+        with self._lock:
+            if home not in self._foreign:
+                self._foreign[home] = Adapter(self._contexts.verified, judge)
+            return self._foreign[home]
+
+    def proxies(self, url: Url) -> dict[str, Secret]:
         """Return the proxies for an address: the given one, else the environment's."""
         if self._options.proxy is not None:
-            return {"all": self._options.proxy.reveal()}
+            return {"all": Secret(self._options.proxy.reveal())}
         if not self._options.trust_env:
             return {}
-        found: dict[str, str] = requests.utils.get_environ_proxies(str(url), no_proxy=None)
         return {
-            name: "socks5h" + value[6:] if value.startswith("socks5:") else value
-            for name, value in found.items()
+            name: Secret("socks5h" + value[6:] if value.startswith("socks5:") else value)
+            for name, value in requests.utils.get_environ_proxies(str(url), no_proxy=None).items()
         }
 
     def send(
         self,
         method: str,
         url: Url,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str | Secret],
         *,
         way: str,
+        home: str,
         attempt: int = 1,
         mirror: str | None = None,
-        body: str | None = None,
+        body: Secret | None = None,
     ) -> Answer:
         """Send one request; ``way`` is ``"named"``, ``"lax"`` or ``"foreign"``.
+
+        ``home`` is the host that the user named and that led here.
 
         Raises
         ------
@@ -234,12 +262,13 @@ class Wire:
         OriginRefused
             A foreign place with an address less public than the registry's.
         """
+        home_class = self.home_class(home)
         if way == "foreign":
-            self._refuse_literal(url)
+            _refuse_literal(url, home_class)
         row = self._log.begin(method, url.origin.netloc, url.path, attempt, mirror)
-        adapter = {"named": self._named, "lax": self._lax, "foreign": self._foreign}[way]
-        proxies: dict[str, str] = {}
-        everything = {
+        adapter = self._adapter(way, home_class)
+        proxies: dict[str, Secret] = {}
+        everything: dict[str, str | Secret] = {
             "User-Agent": _USER_AGENT,
             "Accept-Encoding": "identity",
             **headers,
@@ -269,19 +298,26 @@ class Wire:
             raise failure from None
         row.touch()
         row.status = response.status_code
+        if response.status_code == 407:
+            response.close()
+            row.error = "ProxyError"
+            raise ProxyError(
+                f"the proxy on the way to {url.origin.netloc} wants a login (407)",
+                host=url.origin.netloc,
+                hint="write it into the address: http://user:password@host:port",
+            )
         return Answer(response, url, row)
 
-    def _refuse_literal(self, url: Url) -> None:
-        # Behind a proxy the address is not seen, so what the name says must do.
-        target = host_class(url.origin.host)
-        if target is None or self.home_class is None:
-            return
-        if less_public(target, self.home_class):
-            raise OriginRefused(
-                f"{url.origin} is less public than the registry that points to it; "
-                "nothing was sent to it",
-                host=url.origin.netloc,
-            )
+
+def _refuse_literal(url: Url, home: int) -> None:
+    # Behind a proxy the address is not seen, so what the name says must do.
+    target = host_class(url.origin.host)
+    if target is not None and less_public(target, home):
+        raise OriginRefused(
+            f"{url.origin} is less public than the registry that points to it; "
+            "nothing was sent to it",
+            host=url.origin.netloc,
+        )
 
 
 def _failure(error: Exception, origin: Origin, *, proxied: bool) -> Exception:
@@ -326,7 +362,8 @@ def _failure(error: Exception, origin: Origin, *, proxied: bool) -> Exception:
             host=host,
             hint="is it running, and reachable from here?",
         )
-    if any(isinstance(c, http.client.LineTooLong) for c in causes) or any(
+    unreadable = (http.client.LineTooLong, u3.InvalidHeader, requests.exceptions.InvalidHeader)
+    if any(isinstance(c, unreadable) for c in causes) or any(
         isinstance(c, http.client.HTTPException) and "headers" in str(c) for c in causes
     ):
         return BadHeader(f"{host} sent headers beyond any use", host=host)

@@ -52,7 +52,7 @@ def _draw(facts: Mapping[str, Any], problem: str | None) -> str:
         html.heading(
             facts["reference"],
             facts.get("platform"),
-            facts["digest"] if "digest" in facts else "not fetched",
+            facts.get("digest", "not fetched"),
         )
     ]
     if problem is not None:

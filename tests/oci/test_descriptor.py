@@ -119,7 +119,7 @@ def test_sizes(size):
         make(DIGEST="sha256:" + "b" * 64),
         make(mediatype="x/y"),
         {"MediaType": "application/x", "digest": A, "size": 1},
-        make(**{"\u017fize": 2}),
+        {**make(), "\u017fize": 2},
         make(platform={"os": "linux", "OS": "windows"}),
     ],
 )

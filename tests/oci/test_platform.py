@@ -52,18 +52,10 @@ def test_parse(text, expected, shown):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "/",
-        "linux/",
-        "/amd64",
-        "linux//v8",
-        "a/b/c/d",
-        "nonsense",
-        "linux amd64",
-        "linux/amd64\n",
-    ]
-    + ["linux/ämd64", "linux/amd64/", "arm64(1)", "linux(1/amd64", "linux/<b>", "10.0", None, 5]
-    + [b"linux/amd64", "\u212aali/amd64", "linux/amd64;x"],
+        *("", "/", "linux/", "/amd64", "linux//v8", "a/b/c/d", "nonsense", "linux amd64"),
+        *("linux/amd64\n", "linux/ämd64", "linux/amd64/", "arm64(1)", "linux(1/amd64"),
+        *("linux/<b>", "10.0", "\u212aali/amd64", "linux/amd64;x", b"linux/amd64", None, 5),
+    ],
 )
 def test_nonsense(text):
     with pytest.raises(errors.InvalidArgument, match="not a platform") as caught:

@@ -1,7 +1,8 @@
-"""Waiting that can be called off."""
+"""Waiting between attempts, and calling it off: shared by whatever tries again."""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from contextvars import ContextVar
@@ -10,8 +11,18 @@ from contextvars import ContextVar
 stop: ContextVar[threading.Event | None] = ContextVar("didlab_stop", default=None)
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """The job that waited was called off."""
+
+
+def pause(attempt: int, *, jitter: float | None = None) -> float:
+    """Return the seconds to wait after failure number ``attempt``: 0.1 doubling up to 5.
+
+    >>> [pause(n, jitter=1.0) for n in (1, 2, 3, 9)]
+    [0.1, 0.2, 0.4, 5.0]
+    """
+    factor = random.uniform(0.75, 1.25) if jitter is None else jitter  # noqa: S311
+    return float(min(0.1 * 2 ** (attempt - 1), 5.0) * factor)
 
 
 def wait(seconds: float) -> None:

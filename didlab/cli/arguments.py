@@ -1,0 +1,212 @@
+"""The command line's grammar. Loads nothing that a ``--help`` does not need."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from didlab import __version__
+
+_LOGIN = (
+    "logins: --username reads the password from standard input (or asks on a terminal):\n"
+    "  echo SECRET | didlab tags --username me registry.example/app\n"
+    "without it docker's and podman's stored logins are used."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        # An abbreviation that works today would be ambiguous with tomorrow's options.
+        super().__init__(allow_abbrev=False, **options)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; ``.run`` is the function to call with them.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version``, and with status 2 for a wrong usage.
+    """
+    parser = build()
+    args, unknown = parser.parse_known_args(argv)
+    if any(word.startswith("--password") for word in unknown):
+        # Not repeated: what follows it is a secret.
+        _refuse(
+            parser,
+            args,
+            "there is no --password, since everybody on a machine can read command lines; "
+            "give --username and the password on standard input",
+        )
+    if unknown:
+        _refuse(parser, args, f"unrecognized arguments: {' '.join(unknown)}")
+    if args.command == "save":
+        _check_save(parser, args)
+    return args
+
+
+def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, why: str) -> NoReturn:
+    own: argparse.ArgumentParser = getattr(args, "parser", parser)
+    own.error(why)
+
+
+def _check_save(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    if args.output == "-":
+        _refuse(parser, args, "-o takes a file or directory; a tar is written in any order")
+    if len(args.references) > 1 and args.output is not None and Path(args.output).is_file():
+        _refuse(parser, args, "several images need a directory after -o, this is a file")
+
+
+def build() -> _Parser:
+    """Return the parser of all commands."""
+    parser = _Parser(
+        prog="didlab",
+        description="Look inside container images and download them, without Docker.",
+        epilog="exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted\n"
+        "didlab COMMAND --help tells more about one command",
+    )
+    parser.add_argument("--version", action="version", version=f"didlab {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, *parents: argparse.ArgumentParser) -> _Parser:
+        made = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            parents=parents,
+            epilog=_LOGIN if any(parent is net for parent in parents) else None,
+        )
+        made.set_defaults(run=_later(name), parser=made)
+        return made
+
+    talk, net, shape, one = _talk(), _net(), _shape(), _platform()
+
+    save = add("save", "save images as tars that docker load takes", one, net, shape, talk)
+    save.add_argument(
+        "references", metavar="REF", nargs="+", help="nginx:1.27, ghcr.io/o/i@sha256:…"
+    )
+    save.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="the file to write, or a directory (one file each when there are several images); "
+        "default: the current directory",
+    )
+    save.add_argument("--overwrite", action="store_true", help="replace other files at the target")
+
+    platforms = add("platforms", "list the platforms of an image", net, shape, talk)
+    _reference(platforms)
+    platforms.add_argument(
+        "--sizes", action="store_true", help="also layers and bytes; one more request for each"
+    )
+    for name, summary in (
+        ("layers", "list the layers of an image, base first"),
+        ("config", "show the config of an image"),
+        ("history", "list the steps that made an image, oldest first"),
+        ("inspect", "show an image on one page"),
+    ):
+        _reference(add(name, summary, one, net, shape, talk))
+
+    tags = add("tags", "list the tags of a repository", net, shape, talk)
+    tags.add_argument("repository", metavar="REPOSITORY", help="nginx, ghcr.io/owner/image")
+    tags.add_argument(
+        "--details",
+        action="store_true",
+        help="also digest, time, size and platforms; two or three requests for each tag",
+    )
+    catalog = add("repositories", "list the repositories of a registry", net, shape, talk)
+    catalog.add_argument("registry", metavar="REGISTRY", help="registry.example, 127.0.0.1:5000")
+
+    sandbox = add("sandbox", "serve a small demo registry until Ctrl+C", talk)
+    sandbox.add_argument("--port", type=_port, default=0, help="default: a free one")
+    sandbox.add_argument("--auth", action="store_true", help="ask for a login: demo, demo")
+    sandbox.add_argument("--tags", type=int, default=0, metavar="N", help="so many more tags")
+    return parser
+
+
+def _later(name: str) -> Callable[[argparse.Namespace], int]:
+    """Return the command, loaded when it is called: ``--help`` needs none of them."""
+
+    def run(args: argparse.Namespace) -> int:
+        module = "didlab.cli.saving" if name == "save" else "didlab.cli.commands"
+        code: int = getattr(import_module(module), name)(args)
+        return code
+
+    return run
+
+
+def _reference(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", metavar="REF", help="nginx:1.27, ghcr.io/owner/image@sha256:…")
+
+
+def _talk() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, hints, warnings")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="tell more on stderr")
+    return parser
+
+
+def _shape() -> _Parser:
+    parser = _Parser(add_help=False)
+    group = parser.add_argument_group("output").add_mutually_exclusive_group()
+    for name, summary in (
+        ("json", "JSON: bytes as numbers, times in ISO 8601, null for what is missing"),
+        ("csv", "CSV with a header, safe to open in a spreadsheet"),
+    ):
+        group.add_argument(
+            f"--{name}", action="store_const", dest="shape", const=name, help=summary
+        )
+    parser.set_defaults(shape="text")
+    return parser
+
+
+def _platform() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument(
+        "--platform",
+        metavar="P",
+        help="linux/arm64, linux/arm/v7, arm64 …; default: DOCKER_DEFAULT_PLATFORM, else Linux on "
+        "this machine's architecture",
+    )
+    return parser
+
+
+def _net() -> _Parser:
+    parser = _Parser(add_help=False)
+    add = parser.add_argument_group("registry").add_argument
+    add("--mirror", action="append", default=[], metavar="URL", help="asked first; repeatable")
+    add("--proxy", metavar="URL", help="http://HOST:PORT, https://…, socks5h://…")
+    add("--username", metavar="NAME", help="log in; the password comes from standard input")
+    add("--insecure", action="store_true", help="allow unverified TLS and plain http")
+    add("--ca", metavar="FILE", help="a PEM file to trust besides the usual authorities")
+    add("--client-cert", metavar="FILE", help="a PEM certificate to show to the registry")
+    add("--client-key", metavar="FILE", help="its key, if that is another file")
+    add("--auth-host", action="append", default=[], metavar="HOST", help="a token server to trust")
+    add("--timeout", type=_seconds, metavar="SECONDS", help="for connecting and for each answer")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return value
+
+
+_seconds.__name__ = "number of seconds"
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return value
+
+
+_port.__name__ = "port"

@@ -1,0 +1,117 @@
+"""The commands that show something: each one call of the library, shown as a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from didlab.cli import connection, messages, summary
+from didlab.cli.tables import Output, Table
+from didlab.errors import InvalidArgument
+from didlab.model.manifest import Manifest
+from didlab.model.opening import open as open_image
+from didlab.model.registry import Registry
+from didlab.oci.reference import Reference
+
+
+def _image(args: argparse.Namespace) -> Manifest:
+    platform = getattr(args, "platform", None)
+    return open_image(args.reference, platform, **connection.options(args))
+
+
+def platforms(args: argparse.Namespace) -> int:
+    """List the platforms of an image."""
+    found = Table.of(_image(args).platforms(sizes=args.sizes))
+    more = ("layers", "size") if args.sizes else ()
+    Output(args.shape).table(found, "platform", "kind", *more, "digest")
+    return 0
+
+
+def layers(args: argparse.Namespace) -> int:
+    """List the layers of an image."""
+    found = Table.of(_image(args).layers())
+    Output(args.shape).table(found, "position", "size", "digest", "created_by")
+    return 0
+
+
+def history(args: argparse.Namespace) -> int:
+    """List the steps that made an image."""
+    found = Table.of(_image(args).history())
+    Output(args.shape).table(found, "position", "created", "layer", "size", "created_by")
+    return 0
+
+
+def config(args: argparse.Namespace) -> int:
+    """Show the config of an image; as JSON it is the registry's own."""
+    found = _image(args).config()
+    output = Output(args.shape)
+    if args.shape == "json":
+        output.json(found.to_dict())
+    else:
+        output.table(Table(("field", "value"), summary.fields(found)))
+    return 0
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Show an image on one page."""
+    image = _image(args)
+    output = Output(args.shape)
+    facts = summary.facts(image)
+    if args.shape == "json":
+        output.json(facts)
+    elif args.shape == "csv":
+        output.table(Table(("field", "value"), summary.rows(image, facts)))
+    else:
+        summary.page(image, facts, output)
+    return 0
+
+
+def tags(args: argparse.Namespace) -> int:
+    """List the tags of a repository."""
+    reference = Reference.parse(args.repository)
+    if reference.digest is not None or reference.tag != "latest":
+        raise InvalidArgument(
+            f"{args.repository!r} is more than a repository's name",
+            hint=f"write {reference.with_tag('latest').familiar()}",
+        )
+    repository = Registry(reference.registry, **connection.options(args))[reference.repository]
+    found = repository.tags(details=args.details)
+    more = ("created", "size", "digest", "platforms") if args.details else ()
+    Output(args.shape).table(Table.of(found), "tag", *more)
+    broken: dict[str, str] = found.attrs.get("errors", {})
+    if broken and not args.quiet:
+        first = next(iter(broken))
+        many = f"{len(broken)} tags" if len(broken) > 1 else "1 tag"
+        messages.say(f"warning: {many} could not be read, first {first}: {broken[first]}")
+    return 0
+
+
+def repositories(args: argparse.Namespace) -> int:
+    """List the repositories of a registry."""
+    found = Registry(args.registry, **connection.options(args)).repositories()
+    Output(args.shape).table(Table.of(found), "repository")
+    return 0
+
+
+def sandbox(args: argparse.Namespace) -> int:
+    """Serve the demo registry until Ctrl+C."""
+    from didlab.demo.server import serve_forever
+
+    def announce(host: str) -> None:
+        # The address alone on stdout, for scripts.
+        sys.stdout.write(f"{host}\n")
+        sys.stdout.flush()
+        if args.quiet:
+            return
+        login = "echo demo | " if args.auth else ""
+        option = " --username demo" if args.auth else ""
+        sys.stderr.write(
+            "A demo registry answers there until Ctrl+C. In another shell:\n"
+            f"  {login}didlab platforms{option} {host}/demo/hello\n"
+            f"  {login}didlab layers{option} {host}/demo/web\n"
+            f"  {login}didlab save{option} {host}/demo/hello\n"
+        )
+        sys.stderr.flush()
+
+    serve_forever(announce, auth=args.auth, port=args.port, tags=args.tags)
+    return 0
