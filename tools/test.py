@@ -89,7 +89,7 @@ def system_packages() -> None:
     run("apt-get", "-qq", "update", env=quiet)
     install = ("apt-get", "-qq", "install", "-y", "--no-install-recommends")
     run(*install, *missing, env=quiet)
-    if shutil.which("docker") is None:  # newer Debians have the client apart
+    if shutil.which("docker") is None:  # newer releases have the client apart
         run(*install, "docker-cli", env=quiet)
 
 

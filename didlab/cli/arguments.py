@@ -74,7 +74,7 @@ def build() -> _Parser:
     parser.add_argument("--version", action="version", version=f"didlab {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, summary: str, *parents: argparse.ArgumentParser) -> _Parser:
+    def add(name: str, summary: str, *parents: _Parser) -> _Parser:
         made = commands.add_parser(
             name,
             help=summary,

@@ -56,7 +56,12 @@ def password(username: str) -> str:
         except EOFError:
             raise KeyboardInterrupt from None
     else:
-        answer = sys.stdin.read(_LONGEST + 1) if sys.stdin is not None else ""
+        try:
+            answer = sys.stdin.read(_LONGEST + 1) if sys.stdin is not None else ""
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(
+                f"what came on standard input is no {error.encoding} text, so no password"
+            ) from None
         if len(answer) > _LONGEST:
             raise InvalidArgument("what came on standard input is too long for a password")
         # The newline is echo's, any other white space may be the password's.

@@ -20,7 +20,7 @@ _OPTIONS = tuple(
         (r"\binsecure=(True\b|\[[^\]]*\])", "--insecure"),
         (r"auth_hosts=\['?([^'\]]*)'?\]", r"--auth-host \1"),
         (r"\bproxy='([^']*)'", r"--proxy \1"),
-        (r"\bm\[\"([^\"]*)\"\]", r"--platform '\1'"),
+        (r"\bm\[\"([^\"]*)\"\]", r"--platform \1"),
         (r"registry\['name'\]", "REGISTRY/NAME"),
         (r"\bmirrors=", "--mirror"),
         (r"\bclient_cert=", "--client-cert"),

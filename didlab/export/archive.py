@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from didlab import settings
 from didlab.errors import InvalidArgument
-from didlab.export import fetch, plan, progress
+from didlab.export import engine, pace, plan, progress
+from didlab.export.blobwork import BlobWork
+from didlab.export.engine import Transfer
 from didlab.export.output import PartialFile, exists, translated
 from didlab.export.plan import SavePlan
 from didlab.export.report import SaveReport
@@ -49,8 +52,9 @@ def save_image(
         platform=str(platform),
         size=planned.size,
         downloaded=made.downloaded,
-        reused=planned.to_fetch - made.downloaded,
+        reused=made.reused,
         seconds=made.seconds,
+        served=made.served,
     )
 
 
@@ -67,15 +71,20 @@ def save_blob(
         platform=None,
         size=planned.size,
         downloaded=made.downloaded,
-        reused=planned.to_fetch - made.downloaded,
+        reused=made.reused,
         seconds=made.seconds,
+        served=made.served,
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Made:
-    def __init__(self, downloaded: int, seconds: float) -> None:
-        self.downloaded = downloaded
-        self.seconds = seconds
+    """What a save came to."""
+
+    downloaded: int
+    reused: int
+    seconds: float
+    served: dict[str, int]
 
 
 def _save(
@@ -89,26 +98,40 @@ def _save(
     title: str,
 ) -> _Made:
     began = time.monotonic()
-    workers = settings.current().workers if workers is None else workers
+    if workers is None:
+        workers, most = settings.current().workers, pace.MOST
+    else:
+        most = workers
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 64:
         raise InvalidArgument("workers= goes from 1 to 64")
     if _taken(target, planned, overwrite):
-        return _Made(0, time.monotonic() - began)
-    output = PartialFile(target, planned.size)
+        return _Made(0, planned.to_fetch, time.monotonic() - began, {})
+    output = PartialFile(target, planned.size, planned.identity())
+    keep = False
     try:
+        works = [BlobWork(number, hole) for number, hole in enumerate(planned.holes)]
+        kept = engine.restore(works, output) if output.taken_over else 0
+        transfer = Transfer(source, works, output, start=workers, most=max(workers, most))
         bar = progress.start(shown, planned.to_fetch, title)
         try:
-            with output.writer() as writer:
+            if kept:
+                bar.update(kept)
+            with output.handle() as handle:
                 for piece in planned.pieces:
-                    writer.write_at(piece.offset, piece.data)
+                    handle.write_at(piece.offset, piece.data)
             with output.flushed_behind():
-                fetch.fill(source, planned.holes, output, workers=workers, progress=bar)
+                transfer.run(bar)
         finally:
+            keep = kept + transfer.came > 0
             bar.close()
         output.commit(overwrite=overwrite)
+    except BaseException:
+        if keep:
+            output.release()
+        raise
     finally:
         output.abandon()
-    return _Made(planned.to_fetch, time.monotonic() - began)
+    return _Made(planned.to_fetch - kept, kept, time.monotonic() - began, dict(transfer.served))
 
 
 def _taken(target: Path, planned: SavePlan, overwrite: bool) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from didlab.errors import DestinationExists, DiskFull, LocalStoreError, WriteFailed
+from didlab.export import partial
+from didlab.export.partial import Stretch
 
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 
 #: Seconds between two flushes behind the download.
 _FLUSH_EVERY = 0.1
+#: The longest journal that is read back.
+_JOURNAL_LIMIT = 64 * 1024 * 1024
 
 
-class Writer:
+class Handle:
     """One thread's handle on a partial file.
 
     Each thread has its own descriptor: the file can be given up while another thread is still
@@ -48,54 +51,125 @@ class Writer:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, view)
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
+        parts: list[bytes] = []
+        with translated(self._path):
+            while size > 0:
+                data = self._read(offset, size)
+                if not data:
+                    break
+                parts.append(data)
+                offset += len(data)
+                size -= len(data)
+        return b"".join(parts)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        if self._lock is None:
+            return os.pread(self._descriptor, size, offset)
+        with self._lock:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, size)
+
     def close(self) -> None:
         """Close this handle."""
         os.close(self._descriptor)
 
 
 class PartialFile:
-    """A file beside ``target`` with a name of its own, until `commit` gives it the real one."""
+    """A file beside ``target``, fresh or taken over, until `commit` gives it the real name.
 
-    def __init__(self, target: Path, size: int) -> None:
+    Parameters
+    ----------
+    target : Path
+        Where the finished file goes.
+    size : int
+        Its size.
+    plan : str
+        Sixteen hexadecimal digits that stand for its content.
+
+    Attributes
+    ----------
+    stretches : list of Stretch
+        What the journal of a file taken over claims; to be checked before it is trusted.
+    taken_over : bool
+        Whether the file was there already.
+    """
+
+    def __init__(self, target: Path, size: int, plan: str) -> None:
         self.target = target
-        folder = target.parent
-        _check_room(folder, target, size)
-        self.path = folder / f".{target.name[:150]}.{secrets.token_hex(16)}.part"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY", "O_NOINHERIT"):
-            flags |= getattr(os, name, 0)
-        with translated(target):
-            self._descriptor: int | None = os.open(self.path, flags, 0o666)
+        self.size = size
+        self._plan = plan
+        self._descriptor: int | None = None
+        self._journal_lock = threading.Lock()
         self._lock = None if hasattr(os, "pwrite") else threading.Lock()
+        self.stretches: list[Stretch] = []
+        partial.sweep(target)
+        found = partial.take_over(target, plan)
+        self.taken_over = found is not None
+        if found is None:
+            _check_room(target.parent, target, size)
+            self.path = partial.own_name(target, plan)
+        else:
+            self.path = found
+        partial.live.add(self.path.name)
         try:
-            self._reserve(size)
+            self._open(os.O_CREAT | os.O_EXCL if found is None else 0)
+            self._reserve()
+            self._end = size
+            if self.taken_over:
+                self._read_journal()
         except BaseException:
             self.abandon()
             raise
 
-    def _reserve(self, size: int) -> None:
+    def _open(self, how: int) -> None:
+        flags = os.O_RDWR | how
+        for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY", "O_NOINHERIT"):
+            flags |= getattr(os, name, 0)
+        with translated(self.target):
+            self._descriptor = os.open(self.path, flags, 0o666)
+
+    def _reserve(self) -> None:
         assert self._descriptor is not None
-        with translated(self.target, needed=size):
-            if size and hasattr(os, "posix_fallocate"):
+        with translated(self.target, needed=self.size):
+            if self.size and hasattr(os, "posix_fallocate"):
                 try:
                     # Real room, so that a full disk is found before the download.
-                    os.posix_fallocate(self._descriptor, 0, size)
+                    os.posix_fallocate(self._descriptor, 0, self.size)
                 except OSError as error:
                     if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                         raise
                 else:
                     return
-            os.ftruncate(self._descriptor, size)
+            if os.fstat(self._descriptor).st_size < self.size:
+                os.ftruncate(self._descriptor, self.size)
+
+    def _read_journal(self) -> None:
+        with self.handle() as handle:
+            data = handle.read_at(self.size, _JOURNAL_LIMIT)
+        self.stretches = partial.read_journal(data)
+        # Written anew: what was torn off must not stand before what comes.
+        assert self._descriptor is not None
+        with translated(self.target):
+            os.ftruncate(self._descriptor, self.size)
 
     @contextmanager
-    def writer(self) -> Iterator[Writer]:
-        """Give the calling thread a handle to write with."""
+    def handle(self) -> Iterator[Handle]:
+        """Give the calling thread a handle to read and write with."""
         assert self._descriptor is not None
-        writer = Writer(os.dup(self._descriptor), self._lock, self.target)
+        handle = Handle(os.dup(self._descriptor), self._lock, self.target)
         try:
-            yield writer
+            yield handle
         finally:
-            writer.close()
+            handle.close()
+
+    def note(self, handle: Handle, stretch: Stretch) -> None:
+        """Write in the journal that a stretch has arrived, after its bytes."""
+        line = stretch.line()
+        with self._journal_lock:
+            offset, self._end = self._end, self._end + len(line)
+        handle.write_at(offset, line)
 
     @contextmanager
     def flushed_behind(self) -> Iterator[None]:
@@ -127,7 +201,7 @@ class PartialFile:
             done.set()
 
     def commit(self, *, overwrite: bool) -> None:
-        """Make the file durable and give it its name.
+        """Cut the journal off, make the file durable and give it its name.
 
         Raises
         ------
@@ -137,25 +211,40 @@ class PartialFile:
         """
         assert self._descriptor is not None
         with translated(self.target):
+            os.ftruncate(self._descriptor, self.size)
             os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = None
             if not overwrite and os.path.lexists(self.target):
                 raise exists(self.target)
+            self._close()  # Windows renames no open file
             self.path.replace(self.target)
+        partial.live.discard(self.path.name)
         _sync_folder(self.target.parent)
 
+    def release(self) -> None:
+        """Leave the file for the next process that wants the same content."""
+        self._close()
+        free = partial.free_name(self.target, self._plan)
+        try:
+            self.path.rename(free)
+        except OSError:
+            return  # the name still tells who left it
+        finally:
+            partial.live.discard(self.path.name)
+
     def abandon(self) -> None:
-        """Remove what was written; harmless after `commit`."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Remove what was written; harmless after `commit` and `release`."""
+        self._close()
+        partial.live.discard(self.path.name)
         try:
             self.path.unlink(missing_ok=True)
         except OSError:
-            # On Windows a thread that has not stopped yet keeps the file; its name says what
-            # it is.
+            # On Windows a thread that has not stopped yet keeps the file; it is swept later.
             return
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
 
 
 def exists(target: Path) -> DestinationExists:

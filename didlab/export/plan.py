@@ -7,6 +7,7 @@ modes and times, so equal images give equal files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterable
@@ -53,6 +54,15 @@ class SavePlan:
     size: int
     pieces: tuple[Piece, ...]
     holes: tuple[Hole, ...]
+
+    def identity(self) -> str:
+        """Return sixteen hexadecimal digits that stand for the file's content."""
+        hasher = hashlib.sha256(str(self.size).encode())
+        for piece in self.pieces:
+            hasher.update(f" {piece.offset} ".encode() + piece.data)
+        for hole in self.holes:
+            hasher.update(f" {hole.offset} {hole.descriptor.digest}".encode())
+        return hasher.hexdigest()[:16]
 
     @property
     def to_fetch(self) -> int:

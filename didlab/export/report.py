@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from didlab.sizes import human
@@ -29,6 +30,8 @@ class SaveReport(os.PathLike[str]):
         Bytes of blobs that came over the network, and that were there already.
     seconds : float
         From the call to the finished file.
+    served : mapping of str to int
+        Which host brought how many bytes: mirrors, or the registry.
     """
 
     path: Path
@@ -39,6 +42,8 @@ class SaveReport(os.PathLike[str]):
     downloaded: int
     reused: int
     seconds: float
+    #: Host -> bytes that it brought.
+    served: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def bytes_downloaded(self) -> int:

@@ -6,7 +6,7 @@ request and content is verified at this door.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from didlab.errors import DigestMismatch, LimitExceeded
@@ -37,11 +37,26 @@ class BlobReader(Protocol):
     def read_at(self, start: int, stop: int) -> bytes:
         """Return exactly the bytes from ``start`` to ``stop`` (half-open), or raise."""
 
-    def stream(self, start: int = 0) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` to the end, in pieces of any size; or raise."""
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The places that may have it (mirrors, then the registry); empty where there is one."""
 
-    def discredit(self) -> None:
-        """Take the place that served last for a bad source of this blob, where there are more."""
+    def stream(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        place: str | None = None,
+        strict: bool = False,
+    ) -> Generator[bytes]:
+        """Yield the bytes from ``start`` to ``stop``, in pieces of any size; or raise.
+
+        ``place`` is the only one to ask. ``strict`` raises `BadRange` where the range is not
+        honoured, rather than reading over what stands before it.
+        """
+
+    def abort(self) -> None:
+        """End the stream under way from another thread, which is waiting for bytes."""
 
 
 @runtime_checkable

@@ -6,8 +6,10 @@ resolves to something else at the second look (DNS rebinding) gets past it.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import requests
@@ -26,6 +28,24 @@ class Refused(Exception):
     """Raised by an inspector. No OSError, lest urllib3 take it for a passing fault."""
 
 
+_sending: ContextVar[bool] = ContextVar("didlab_sending", default=False)
+
+
+class _WithoutQueries(logging.Filter):
+    """Cuts queries, where signatures travel, from what urllib3 logs about our requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _sending.get() and isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_WithoutQueries())
+
+
 def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
     class Looked(base):  # type: ignore[misc]
         def _new_conn(self) -> Any:
@@ -41,12 +61,22 @@ def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
     return Looked
 
 
+def _quiet(base: type[Any]) -> type[Any]:
+    """Return a pool that does not warn: an unverified connection was asked for by `insecure=`."""
+
+    class Quiet(base):  # type: ignore[misc]
+        def _validate_conn(self, conn: Any) -> None:
+            if conn.is_closed:
+                conn.connect()
+
+    Quiet.__name__ = base.__name__
+    return Quiet
+
+
 class Adapter(requests.adapters.HTTPAdapter):
     """One pool of connections; ``context(host, port)`` gives the TLS context for a place."""
 
-    def __init__(
-        self, context: Callable[[str, int], ssl.SSLContext], inspector: Inspector | None
-    ) -> None:
+    def __init__(self, context: Callable[[str, int], ssl.SSLContext], inspector: Inspector) -> None:
         self._context = context
         self._inspector = inspector
         super().__init__(pool_connections=32, pool_maxsize=16, max_retries=0)
@@ -54,14 +84,21 @@ class Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager, its connections looked at where there is an inspector."""
         super().init_poolmanager(*args, **kwargs)
-        if self._inspector is None:
-            return
         plain = type("_Pool", (HTTPConnectionPool,), {})
         plain.ConnectionCls = _looked_at(HTTPConnection, self._inspector)  # type: ignore[attr-defined]
-        tls = type("_TlsPool", (HTTPSConnectionPool,), {})
-        tls.ConnectionCls = _looked_at(HTTPSConnection, self._inspector)  # type: ignore[attr-defined]
+        tls = _quiet(HTTPSConnectionPool)
+        tls.ConnectionCls = _looked_at(HTTPSConnection, self._inspector)
         manager: urllib3.PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": plain, "https": tls}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Return the manager of connections through a proxy: nobody sees addresses there."""
+        known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not known:
+            pools = manager.pool_classes_by_scheme
+            manager.pool_classes_by_scheme = {**pools, "https": _quiet(pools["https"])}
+        return manager
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -100,7 +137,11 @@ def open_answer(
         # Over plain http the proxy is spoken to in the request itself; requests leaves that
         # header to its session, which is not in use here.
         prepared.headers.update(adapter.proxy_headers(proxy))
-    return adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=ways)
+    token = _sending.set(True)
+    try:
+        return adapter.send(prepared, stream=True, timeout=timeout, verify=True, proxies=ways)
+    finally:
+        _sending.reset(token)
 
 
 def _reveal(value: str | Secret | None) -> str:

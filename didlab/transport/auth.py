@@ -260,7 +260,11 @@ class Authorizer:
                 credential = None
         query = [("service", challenge.parameters.get("service", "")), ("scope", scope or "")]
         fields = {name: value for name, value in query if value}
-        answer = self._ask(realm, fields, credential)
+        try:
+            answer = self._ask(realm, fields, credential)
+        except TransportError as error:
+            said = f"{error.message}; it is the token server of {self._registry}"
+            raise type(error)(said, **error.fields()) from None
         return self._read(answer, realm, repository, credential)
 
     def _realm(self, challenge: Challenge, origin: Origin) -> Url:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from didlab._pausing import check
-from didlab.errors import BadRange, BlobNotFound, SizeMismatch, Truncated, printable
+from didlab.errors import (
+    BadRange,
+    BlobNotFound,
+    InvalidArgument,
+    SizeMismatch,
+    Truncated,
+    printable,
+)
 from didlab.transport.client import Client
 from didlab.transport.endpoint import Endpoint
 from didlab.transport.wire import Answer
@@ -27,17 +33,10 @@ class Blob:
         self._digest = digest
         self.size = size
         self.ranged: bool | None = None
-        #: The place that served last, for reports and for `discredit`.
+        #: The place that served last, for reports.
         self.served_by: str | None = None
         self._etags: dict[str, str] = {}
-        self._bad: frozenset[str] = frozenset()
-        self._lock = threading.Lock()
-
-    def discredit(self) -> None:
-        """Take the place that served last for a bad source of this blob."""
-        with self._lock:
-            if self.served_by is not None:
-                self._bad |= {self.served_by}
+        self._answer: Answer | None = None
 
     def read_at(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` to ``stop`` (half-open); unverified.
@@ -49,6 +48,8 @@ class Blob:
         Truncated
             The answer broke off.
         """
+        if not 0 <= start <= stop <= self.size:
+            raise InvalidArgument(f"there are no bytes {start} to {stop} in {self.size}")
         parts: list[bytes] = []
         left = stop - start
         for data in self._pieces(start, stop):
@@ -60,31 +61,62 @@ class Blob:
             raise self._short(stop - start - left, stop - start)
         return b"".join(parts)
 
-    def stream(self, start: int = 0) -> Iterator[bytes]:
-        """Yield the bytes from ``start`` to the end in pieces, as they arrive; unverified.
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The mirrors in order, then the registry."""
+        return tuple(endpoint.place.name for endpoint in self._client.endpoints)
+
+    def stream(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        place: str | None = None,
+        strict: bool = False,
+    ) -> Generator[bytes]:
+        """Yield the bytes from ``start`` to ``stop`` in pieces, as they arrive; unverified.
 
         One request; one broken connection ends it with an error. More than ``size`` bytes are
         refused before they are passed on.
 
         Raises
         ------
+        BadRange
+            ``strict``, and the place does not honour the range.
         SizeMismatch, Truncated, TimedOut, BlobNotFound
         """
+        stop = self.size if stop is None else stop
         position = start
-        for data in self._pieces(start, self.size):
+        for data in self._pieces(start, stop, place, strict=strict):
             position += len(data)
             if position > self.size:
                 raise self._too_long(position)
+            if position > stop:  # the place sends the whole, whatever was asked for
+                yield data[: stop - position]
+                return
             yield data
-        if position < self.size:
-            raise self._short(position - start, self.size - start)
+        if position < stop:
+            raise self._short(position - start, stop - start)
 
-    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
+    def abort(self) -> None:
+        """End the stream under way, from another thread."""
+        answer = self._answer
+        if answer is not None:
+            answer.abort()
+
+    def _pieces(
+        self, start: int, stop: int, place: str | None = None, *, strict: bool = False
+    ) -> Iterator[bytes]:
         if stop <= start:
             return
-        answer, skip = self._client.first(
-            lambda endpoint: self._open(endpoint, start, stop), skip=self._bad
-        )
+        if place is not None:
+            endpoint = self._client.endpoint(place)
+            answer, skip = self._open(endpoint, start, stop, strict=strict)
+        else:
+            answer, skip = self._client.first(
+                lambda endpoint: self._open(endpoint, start, stop, strict=strict)
+            )
+        self._answer = answer
         try:
             for data in answer.chunks():
                 check()
@@ -95,9 +127,12 @@ class Blob:
                 if data:
                     yield data
         finally:
+            self._answer = None
             answer.close()
 
-    def _open(self, endpoint: Endpoint, start: int, stop: int) -> tuple[Answer, int]:
+    def _open(
+        self, endpoint: Endpoint, start: int, stop: int, *, strict: bool = False
+    ) -> tuple[Answer, int]:
         """Begin an answer at one place; return it and how many bytes of it to skip."""
         name = endpoint.place.name
         whole = start == 0 and stop == self.size
@@ -109,6 +144,10 @@ class Blob:
         answer = self._ask(endpoint, headers)
         partial = self._is_partial(answer, headers)
         wrong = partial and not self._is_range(answer, start, stop, headers)
+        ignored = headers and answer.status == 200 and not partial
+        if strict and (ignored or wrong or (headers and answer.status in (400, 416))):
+            self.ranged = False
+            raise self._not_the_range(answer, start, stop)
         if headers and (wrong or answer.status in (400, 416)):
             # Some places take a range for a mistake, or answer with another one; the whole
             # always works.

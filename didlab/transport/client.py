@@ -68,21 +68,21 @@ class Client:
         self.origin = Endpoint(home, options, wire)
         self.endpoints = (*mirrors, self.origin)
 
-    def first(self, job: Callable[[Endpoint], T], *, skip: frozenset[str] = frozenset()) -> T:
-        """Do ``job`` at the first place where it succeeds.
+    def endpoint(self, name: str) -> Endpoint:
+        """Return one of the places by its name."""
+        return next(e for e in self.endpoints if e.place.name == name)
 
-        ``skip`` names places that are out of the question for this job (they served bad bytes),
-        unless no other is left.
+    def first(self, job: Callable[[Endpoint], T]) -> T:
+        """Do ``job`` at the first place where it succeeds.
 
         Raises
         ------
         DidlabError
             The registry's own refusal; ``attempts`` tells what the mirrors said before.
         """
-        usable = [e for e in self.endpoints if e.place.name not in skip] or [self.origin]
-        awake = [e for e in usable if not (e.place.mirror and e.down)]
+        awake = [e for e in self.endpoints if not (e.place.mirror and e.down)]
         told: list[str] = []
-        for endpoint in awake or usable:
+        for endpoint in awake:
             try:
                 return job(endpoint)
             except InvalidArgument:
@@ -90,7 +90,7 @@ class Client:
             except DidlabError as error:
                 if isinstance(error, ConnectFailed | TimedOut | ServerError):
                     endpoint.mark_down()
-                if endpoint is (awake or usable)[-1]:
+                if endpoint is awake[-1]:
                     raise _with_attempts(error, told) if told else error from None
                 told.append(f"{endpoint.place.name}: {error.message}")
         raise AssertionError("unreachable: the last place returns or raises")

@@ -34,6 +34,7 @@ from didlab.transport.urls import Origin, Url
 from didlab.transport.wire import Answer, Wire
 
 MAX_REDIRECTS = 5
+_API_VERSION = "Docker-Distribution-Api-Version"
 #: Logins among them are `Secret` until they are sent.
 Headers = dict[str, str | Secret]
 
@@ -191,29 +192,27 @@ class Endpoint:
         rejected: Secret | None,
     ) -> Answer:
         origin = answer.url.origin
-        values = _challenges(answer)
+        status, values, message = _refusal(answer)
         if not values and rejected is None:
             # Some answer 401 without a challenge; the API's root has it then.
-            answer.drain()
             root = self._send("GET", self.place.path("", ""), self.place.query, {}, attempt)
             values = _challenges(root)
             root.drain()
             if not values:
                 raise self.auth.denial(repository, 401, "it did not say how to log in")
-        authorization = self.auth.respond(values, origin, repository, scope, rejected)
-        if authorization is not None:
-            answer.drain()
-            answer = self._send(method, path, query, _with(headers, authorization), attempt)
+        header = self.auth.respond(values, origin, repository, scope, rejected)
+        if header is not None:
+            answer = self._send(method, path, query, _with(headers, header), attempt)
             if not self._wants_login(answer):
                 return answer
-        wider = self.auth.wider(_challenges(answer) or values, origin, repository, scope)
-        if wider is not None:
-            answer.drain()
-            answer = self._send(method, path, query, _with(headers, wider), attempt)
+            status, again, message = _refusal(answer)
+            values = again or values
+        header = self.auth.wider(values, origin, repository, scope)
+        if header is not None:
+            answer = self._send(method, path, query, _with(headers, header), attempt)
             if not self._wants_login(answer):
                 return answer
-        status = answer.status
-        _, message = answers.detail(answer)
+            status, _, message = _refusal(answer)
         raise self.auth.denial(repository, status, message)
 
     # --- redirects ---------------------------------------------------------------------------
@@ -225,26 +224,21 @@ class Endpoint:
         """
         request = answer.url
         home = request.origin
-        seen = {str(request)}
+        seen = {request}
         authorization: Secret | None = None
         at_home = True
         for _ in range(MAX_REDIRECTS):
-            location = answer.headers.get("Location")
+            target = _target(answer)
             answer.drain()
-            if not location:
-                raise ProtocolError(
-                    f"{answer.host} redirects ({answer.status}) to nowhere",
-                    host=answer.host,
-                    status=answer.status,
-                )
-            target = urls.join(answer.url, location)
+            if not isinstance(target, Url):
+                raise target
             if answer.url.origin.scheme == "https" and target.origin.scheme == "http":
                 raise OriginRefused(
                     f"{answer.host} redirects from https to {target.redacted()}", host=answer.host
                 )
-            if str(target) in seen:
+            if target in seen:
                 raise TooManyRedirects(f"{answer.host} redirects in a circle", host=answer.host)
-            seen.add(str(target))
+            seen.add(target)
             at_home = at_home and target.origin == home
             if at_home and authorization is None:
                 authorization = answer.sent_authorization
@@ -307,12 +301,17 @@ class Endpoint:
     def _send(self, method: str, path: str, query: str, headers: Headers, attempt: int) -> Answer:
         schemes = self._schemes()
         if len(schemes) == 1:
+            # What was learned may be out of date: another program has the port now.
             try:
-                return self._send_as(schemes[0], method, path, query, headers, attempt)
-            except (TlsFailed, Truncated):
-                # What was learned may be out of date: another program has the port now.
-                _spoken.pop((self.place.host, self.place.port), None)
+                answer = self._send_as(schemes[0], method, path, query, headers, attempt)
+            except (TlsFailed, Truncated) as error:
+                # Once is a kept connection that was closed meanwhile.
+                if attempt > 1 or isinstance(error, TlsFailed):
+                    _spoken.pop((self.place.host, self.place.port), None)
                 raise
+            if _is_misunderstood(answer):
+                _spoken.pop((self.place.host, self.place.port), None)
+            return answer
         answer = self._find_scheme(schemes, method, path, query, headers, attempt)
         _spoken[self.place.host, self.place.port] = answer.url.origin.scheme
         return answer
@@ -331,8 +330,7 @@ class Endpoint:
         failed: DidlabError | None = None
         try:
             answer = self._send_as(first, method, path, query, headers, attempt)
-            # A TLS server answers plain http with 400, in words that differ.
-            if not (first == "http" and answer.status == 400):
+            if not (first == "http" and _is_misunderstood(answer)):
                 return answer
         except TlsFailed as error:
             if not error.not_tls:
@@ -343,7 +341,7 @@ class Endpoint:
                 raise
             failed = error  # another scheme is another port
         except (Truncated, ProtocolError) as error:
-            if first == "https":
+            if first == "https" or isinstance(error, BadHeader):
                 raise
             failed = error
         try:
@@ -409,8 +407,37 @@ class Endpoint:
         return self._send_to(method, url, headers, 1, foreign=foreign, body=body)
 
 
+def _target(answer: Answer) -> Url | DidlabError:
+    """Return where a redirect leads, or what is wrong with it.
+
+    Raises nothing: tracebacks with locals would show the signature in its query.
+    """
+    location = answer.headers.get("Location")
+    if not location:
+        return ProtocolError(
+            f"{answer.host} redirects ({answer.status}) to nowhere",
+            host=answer.host,
+            status=answer.status,
+        )
+    try:
+        return urls.join(answer.url, location)
+    except OriginRefused as error:
+        return OriginRefused(f"{answer.host} redirects: {error.message}", host=answer.host)
+
+
+def _is_misunderstood(answer: Answer) -> bool:
+    """Whether this may be a TLS server's answer to plain http: 400, but not a registry's."""
+    own = "json" in answer.headers.get("Content-Type", "")
+    return answer.status == 400 and not own and _API_VERSION not in answer.headers
+
+
 def _with(headers: Headers, authorization: Secret | None) -> Headers:
     return headers if authorization is None else {**headers, "Authorization": authorization}
+
+
+def _refusal(answer: Answer) -> tuple[int, list[str], str]:
+    """Return status, challenges and message of an answer, and close it."""
+    return answer.status, _challenges(answer), answers.detail(answer)[1]
 
 
 def _challenges(answer: Answer) -> list[str]:

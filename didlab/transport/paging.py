@@ -102,7 +102,9 @@ def _page(raw: bytes, answer: Answer, field: str, what: str) -> list[object]:
         raise ProtocolError(
             f"{answer.host} sent no JSON for {what}: {error}", host=answer.host
         ) from None
-    found = document.get(field) if isinstance(document, dict) else ()
+    found: object = ()
+    if isinstance(document, dict) and (field in document or "name" in document):
+        found = document.get(field)
     if found is None:
         return []  # an empty repository, at some registries
     if not isinstance(found, list):

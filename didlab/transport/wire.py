@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import threading
@@ -147,6 +148,7 @@ class Answer:
         LimitExceeded
             After ``limit + 1`` bytes, however many were announced.
         """
+        self.content_length()  # one that is no number is refused
         parts: list[bytes] = []
         total = 0
         end = time.monotonic() + SMALL_DEADLINE
@@ -180,6 +182,13 @@ class Answer:
     def close(self) -> None:
         """Give the connection back, or end it when its body was not read."""
         self._response.close()
+
+    def abort(self) -> None:
+        """Shut the connection, from another thread: whoever reads from it sees its end."""
+        shut = getattr(self._response.raw, "shutdown", None)
+        if shut is not None:  # urllib3 2.3 and newer; else the read timeout ends it
+            with contextlib.suppress(Exception):
+                shut()
 
 
 class Wire:
@@ -342,14 +351,7 @@ def _failure(error: Exception, origin: Origin, *, proxied: bool) -> Exception:
         isinstance(c, ssl.SSLError) for c in causes
     ):
         return _tls_failure(causes, host)
-    if isinstance(error, requests.exceptions.Timeout) or any(
-        isinstance(c, TimeoutError | u3.TimeoutError) for c in causes
-    ):
-        return TimedOut(
-            f"{host} did not answer in time",
-            host=host,
-            hint="a proxy= or mirrors= may reach it; timeout= waits longer",
-        )
+    # A refused connection is a kind of timeout to urllib3: it is asked for first.
     if any(isinstance(c, u3.NameResolutionError) for c in causes):
         return ConnectFailed(
             f"the name {origin.host} does not resolve",
@@ -361,6 +363,14 @@ def _failure(error: Exception, origin: Origin, *, proxied: bool) -> Exception:
             f"no connection to {host}: {_reason(causes)}",
             host=host,
             hint="is it running, and reachable from here?",
+        )
+    if isinstance(error, requests.exceptions.Timeout) or any(
+        isinstance(c, TimeoutError | u3.TimeoutError) for c in causes
+    ):
+        return TimedOut(
+            f"{host} did not answer in time",
+            host=host,
+            hint="a proxy= or mirrors= may reach it; timeout= waits longer",
         )
     unreadable = (http.client.LineTooLong, u3.InvalidHeader, requests.exceptions.InvalidHeader)
     if any(isinstance(c, unreadable) for c in causes) or any(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -133,15 +134,27 @@ def _series(kind: str, values: Sequence[Any]) -> pd.Series[Any]:
 
     text = pd.Series(["x"]).dtype
     if kind == "text":
-        return pd.Series(list(values), dtype=text)
+        return pd.Series([_storable(value) for value in values], dtype=text)
     if kind == "category":
-        known = sorted({value for value in values if value is not None})
+        cells = [_storable(value) for value in values]
+        known = sorted({value for value in cells if value is not None})
         categories = pd.Index(known, dtype=text)
-        return pd.Series(pd.Categorical(list(values), categories=categories))
+        return pd.Series(pd.Categorical(cells, categories=categories))
     if kind == "time":
-        return pd.Series(pd.to_datetime(list(values), utc=True)).astype("datetime64[us, UTC]")
+        import numpy as np
+
+        # By way of microseconds: pandas 2 would make nanoseconds, which end in the year 2262.
+        naive = [value.astimezone(UTC).replace(tzinfo=None) if value else None for value in values]
+        return pd.Series(np.array(naive, dtype="datetime64[us]")).dt.tz_localize("UTC")
     dtype = {"int": "int64", "Int": "Int64", "float": "float64", "bool": "bool"}[kind]
     return pd.Series(list(values), dtype=dtype)
+
+
+def _storable(value: str | None) -> str | None:
+    """Return text without lone surrogates: neither Arrow nor a notebook's messages take them."""
+    if value is None or value.isascii():
+        return value
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def documentation(name: str) -> str:

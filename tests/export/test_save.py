@@ -52,7 +52,8 @@ def largest(image) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
+    """What a person sees there: partial files are hidden, and say by their names what they are."""
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".part"))
 
 
 # --- the report and the name ---------------------------------------------------------------------

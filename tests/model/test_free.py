@@ -63,6 +63,11 @@ def watched() -> Iterator[list[str]]:
     """Collect what touches network or processes, and every verb of every `MemorySource`."""
     global _EVENTS
     _install()
+    # Cards and completions that an earlier test did not wait for.
+    for thread in threading.enumerate():
+        if thread.name.startswith("didlab-"):
+            thread.join(60)
+            assert not thread.is_alive(), thread.name
     events: list[str] = []
     _EVENTS = events
     before = len(ASKED)
@@ -400,7 +405,8 @@ def test_keys_when_switched_off_cost_nothing(namespace: Any) -> None:
 
 
 def test_a_real_registry_sees_nothing(lab: LabRegistry, shell: Any) -> None:
-    hub = didlab.Registry(lab.host)
+    # Options of its own: a client, and so a log, that no other test shares.
+    hub = didlab.Registry(lab.host, timeout=(6, 26))
     repo = hub["lab/app"]
     m = repo["multi"]
     shell.user_ns.update(hub=hub, repo=repo, m=m, layer=None, cfg={})

@@ -129,6 +129,17 @@ def test_platforms_request_counts(lab: LabRegistry, app: Callable[..., Manifest]
     assert seen == []
 
 
+@pytest.mark.parametrize(("tag", "most"), [("multi", 3), ("latest", 4)])
+def test_cold_with_tokens(registry_token: LabRegistry, tag: str, most: int) -> None:
+    # Challenge, token, manifest, and a single image's config; a client of its own each.
+    hub = didlab.Registry(registry_token.host, timeout=(5, 20 + most))
+    hub["lab/app"][tag].platforms()
+    assert len(hub.requests()) <= most, hub.requests()
+    hub["lab/app"]["list"].platforms()
+    hub["lab/app"][tag].platforms()  # asks what the tag names now; its config is known
+    assert len(hub.requests()) <= most + 2, hub.requests()
+
+
 # --- choosing a platform ----------------------------------------------------------------------
 
 

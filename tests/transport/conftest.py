@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rig.faults import FaultServer
+from rig.images import BuiltImage, make_image
 
 from didlab.oci.reference import Reference
 from didlab.sources.registry import RegistrySource
 from didlab.transport import client, credentials, endpoint, notices
 from didlab.transport.options import make
-from rig.faults import FaultServer
-from rig.images import BuiltImage, make_image
 
 Ask = Callable[..., RegistrySource]
 
@@ -26,6 +26,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("DOCKER_", "REGISTRY_AUTH")):
             monkeypatch.delenv(name)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):

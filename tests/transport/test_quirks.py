@@ -10,12 +10,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-
-from didlab import errors
-from didlab.oci import manifest as manifests
-from didlab.oci import media_types
-from didlab.oci.descriptor import Descriptor
-from didlab.transport.client import connect
 from rig.faults import (
     Answer,
     FaultServer,
@@ -36,6 +30,12 @@ from rig.faults import (
 from rig.images import DOCKER_MANIFEST, OCI_MANIFEST, make_image, make_index, sha256
 from rig.names import NamesProxy
 
+from didlab import errors
+from didlab.oci import manifest as manifests
+from didlab.oci import media_types
+from didlab.oci.descriptor import Descriptor
+from didlab.transport.client import connect
+
 pytestmark = pytest.mark.usefixtures("alone")
 ALICE = {"username": "alice", "password": "wonder:land/42"}
 JSON = {"Content-Type": "application/json"}
@@ -48,6 +48,10 @@ def on(part: str, *, method: str | None = None):
 def rows(*entries):
     """Rows of a table; the first value of each is its id."""
     return [pytest.param(*entry[1:], id=entry[0]) for entry in entries]
+
+
+def to(server: FaultServer, query: str = ""):
+    return change(lambda a, r: Answer(307, {"Location": f"{server.url}{r.path}{query}"}))
 
 
 def tokens_asked(server: FaultServer) -> list[Request]:
@@ -244,15 +248,6 @@ def test_nexus_wants_a_login_for_one_thing_and_not_for_another(server, at, ref, 
         source.resolve(ref(source))
 
 
-def test_nexus_realm_without_tls_is_shown(server, at, ref, waits):
-    realm = 'Bearer realm="http://nexus.example:443/token",service="s"'
-    server.rule(on("/v2/"), respond(401, {"WWW-Authenticate": realm}))
-    source = at(server, **ALICE)
-    with pytest.raises(errors.DidlabError) as caught:
-        source.resolve(ref(source))
-    assert "nexus.example:443" in str(caught.value)
-
-
 def test_harbor_cookies_are_not_kept_and_robots_have_dollars(server, at, ref):
     server.auth, server.users = "bearer", {"robot$ci+app": "p$"}
     server.rule(lambda r: bool(r.headers.get("cookie")), respond(401))
@@ -274,20 +269,15 @@ def test_acr_zeros_are_exchanged(server, at, ref):
     assert "refresh" not in {r.bearer for r in server.requests}
 
 
-def test_oracle_licence_is_told(image):
-    name = "container-registry.oracle.com"
-    with FaultServer() as server, NamesProxy({f"{name}:443": server.host}) as names:
-        server.rule(on("/v2/"), respond(403, JSON, error_body("DENIED", "denied")))
-        server_options = {"proxy": names.url, "insecure": True, **ALICE}
-        from didlab.sources.registry import RegistrySource
-        from didlab.transport.options import make
-
-        source = RegistrySource(name, make(**server_options), "database/free")
-        names.names[f"{name}:80"] = server.host
-        from didlab.oci.reference import Reference
-
+def test_oracle_licence_is_told(server, at, ref):
+    name = "container-registry.oracle.com:443"
+    server.rule(on("/v2/"), respond(403, JSON, error_body("DENIED", "denied")))
+    host = name.partition(":")[0]
+    known = {f"{host}:443": server.host, f"{host}:80": server.host}
+    with NamesProxy(known) as names:
+        source = at(host, "database/free", proxy=names.url, insecure=True, timeout=1, **ALICE)
         with pytest.raises(errors.AuthDenied, match="licence"):
-            source.resolve(Reference.parse(f"{name}/database/free:1"))
+            source.resolve(ref(source))
 
 
 def test_daocloud_other_service_for_each_upstream(server, at, ref, image):
@@ -552,6 +542,9 @@ def test_something_else_than_http(server, at, ref, waits):
         source.resolve(ref(source))
 
 
+UNTOLD = {"Content-Length": "", "Connection": "close"}
+
+
 # --- blobs --------------------------------------------------------------------------------------
 
 
@@ -569,7 +562,7 @@ def read(reader) -> bytes:
 def test_s3_takes_only_one_way_of_auth(server, other, blob):
     server.auth = "bearer"
     server.rule(lambda r: "/blobs/" in r.path and bool(r.bearer),
-                change(lambda a, r: Answer(307, {"Location": f"{other.url}{r.path}?X-Amz=1"})))  # fmt: skip
+                to(other, "?X-Amz=1"))  # fmt: skip
     other.rule(lambda r: "authorization" in r.headers, respond(400))
     reader, data = blob
     assert read(reader) == data
@@ -581,7 +574,7 @@ def test_s3_takes_only_one_way_of_auth(server, other, blob):
 def test_a_store_that_wants_its_own_anonymous_token(server, other, blob):
     server.auth = other.auth = "bearer"
     server.rule(lambda r: "/blobs/" in r.path and bool(r.bearer),
-                change(lambda a, r: Answer(307, {"Location": f"{other.url}{r.path}"})))  # fmt: skip
+                to(other))  # fmt: skip
     reader, data = blob
     assert read(reader) == data
     assert [r.basic for r in tokens_asked(other)] == [None]
@@ -592,14 +585,14 @@ def test_a_store_that_wants_its_own_anonymous_token(server, other, blob):
 
 def test_k8s_manifests_redirect_too(server, other, at, ref, image):
     server.rule(on("/manifests/"),
-                change(lambda a, r: Answer(307, {"Location": f"{other.url}{r.path}"})))  # fmt: skip
+                to(other))  # fmt: skip
     source = at(server)
     assert source.resolve(ref(source)).digest == image.digest
 
 
 def test_an_expired_address_is_fetched_anew(server, other, blob):
     server.rule(on("/blobs/"),
-                change(lambda a, r: Answer(307, {"Location": f"{other.url}{r.path}"})))  # fmt: skip
+                to(other))  # fmt: skip
     xml = respond(403, {"Content-Type": "application/xml"}, b"<Error>expired</Error>")
     other.rule(on("/blobs/"), xml, times=1)
     reader, data = blob
@@ -696,8 +689,7 @@ def test_length_may_be_missing(server, blob, how):
         ("announced-shorter", with_headers(Content_Length="5"), errors.SizeMismatch),
         ("plus", with_headers(Content_Length="+5"), errors.BadHeader),
         ("underscore", with_headers(Content_Length="1_000"), errors.BadHeader),
-        ("longer", change(lambda a, _: Answer(
-            200, {"Content-Length": "", "Connection": "close"}, a.body + b"x")), errors.SizeMismatch),
+        ("longer", change(lambda a, _: Answer(200, UNTOLD, a.body + b"x")), errors.SizeMismatch),
         ("shorter", half_close_after(100), errors.Truncated),
         ("chunks-without-end", chunked(100, end=False), errors.Truncated),
         ("part-unasked", respond(206, {"Content-Range": "bytes 0-4/5"}, b"12345"), errors.BadRange),
@@ -734,7 +726,7 @@ def test_a_changed_etag_means_the_whole_again(server, blob):
          ["a", "sha256__" + "1" * 64]),
         ("gcr-maps", {"child": [], "manifest": {"sha256:1": {"tag": ["a"]}}, "tags": ["a"]}, ["a"]),
         ("twice", {"tags": ["a", "a"]}, ["a"]),
-        ("ecr-public-other-body", {"imageTagDetails": []}, []),
+        ("ecr-public-other-body", {"imageTagDetails": []}, None),
         ("text", {"tags": "abc"}, None),
         ("no-json", b"a b c", None),
         ("a-list", ["a"], None),
