@@ -182,6 +182,28 @@ def test_interrupted(command: Command, after: int) -> None:
     assert all(name.startswith(".") and name.endswith(".part") for name in left), left
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process has no SIGINT to send there")
+def test_interrupted_while_others_wait(command: Command) -> None:
+    """Threads that wait for a silent registry do not hold the process up."""
+    with FaultServer() as server:
+        for number in range(20):
+            server.add_image("lab/x", f"t{number}", make_image([{"a": bytes([number])}]))
+        server.rule(lambda request: "/blobs/" in request.path, stall(4 * SECONDS))
+        process = command.start("tags", "--details", f"{server.host}/lab/x", "--timeout", "300")
+        try:
+            until = time.monotonic() + SECONDS
+            while not server.asked("/blobs/"):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            interrupt(process)
+            out, err = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+            process.wait(SECONDS)
+    assert (process.returncode, out, err) == (130, b"", b"didlab: interrupted\n")
+
+
 def _if_large(action: Action) -> Action:
     """Let small blobs (configs) through."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import Command
+from command import SECONDS, Command
+from rig.faults import FaultServer, stall
+from rig.images import make_image, make_index
 from rig.registries import Registry
 
 import didlab
@@ -102,6 +104,23 @@ def test_thinking_better_of_it(command: Command, lab: Registry, keys: str) -> No
     assert shown.endswith("didlab: interrupted\n")
     assert "Traceback" not in shown
     assert saved(command) == []
+
+
+def test_the_question_does_not_wait_for_sizes(command: Command) -> None:
+    """A registry that is silent about one platform: the others can still be saved."""
+    images = [make_image([{"a": b"a"}], platform) for platform in ("linux/amd64", "linux/arm64")]
+    with FaultServer() as server:
+        server.add_image("lab/x", "1", make_index(images))
+        server.rule(lambda request: images[1].digest in request.path, stall(4 * SECONDS))
+        name = f"{server.host}/lab/x:1"
+        with command.terminal("save", name, "--timeout", "300") as terminal:
+            shown = terminal.expect("q to quit] ")
+            sizes = [line.split()[2] for line in shown.splitlines() if "linux/" in line]
+            terminal.send("1\n")
+            status, _ = terminal.finish()
+    assert (sizes[0] == "?", sizes[1]) == (False, "?")
+    assert status == 0
+    assert saved(command) == ["lab_x_1_linux_amd64.tar"]
 
 
 def test_wrong_answers_are_asked_again(command: Command, lab: Registry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from didlab.cli.connection import at_terminal
 from didlab.errors import DidlabError, InvalidArgument, printable
@@ -13,6 +13,8 @@ from didlab.oci.platform import Platform, default_platform, select
 from didlab.sizes import human
 
 _PARALLEL = 4
+#: Seconds that the sizes may take: the question does not wait for a slow registry.
+_PATIENCE = 3.0
 
 
 def possible() -> bool:
@@ -62,14 +64,24 @@ def understood(text: str, platforms: Sequence[Platform], default: int | None) ->
 
 def _show(manifest: Manifest, platforms: Sequence[Platform], default: int | None) -> None:
     names = [printable(platform, 60) for platform in platforms]
-    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-sizes") as pool:
-        sizes = list(pool.map(lambda platform: _size(manifest, platform), platforms))
+    sizes = _sizes(manifest, platforms)
     wide = max(map(len, names))
     lines = [f"{printable(manifest.reference.familiar())} is made for several platforms:"]
     for number, (name, size) in enumerate(zip(names, sizes, strict=True), 1):
         mark = "  (default here)" if number - 1 == default else ""
         lines.append(f"{number:4}  {name:{wide}}  {size:>8}{mark}")
     _write("\n".join(lines) + "\n")
+
+
+def _sizes(manifest: Manifest, platforms: Sequence[Platform]) -> list[str]:
+    pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-sizes")
+    try:
+        asked = [pool.submit(_size, manifest, platform) for platform in platforms]
+        wait(asked, _PATIENCE)
+    finally:
+        # Not `with`: that would wait, also after Ctrl+C.
+        pool.shutdown(wait=False, cancel_futures=True)
+    return [one.result() if one.done() and not one.cancelled() else "?" for one in asked]
 
 
 def _size(manifest: Manifest, platform: Platform) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from didlab import settings
-from didlab.errors import InvalidArgument
+from didlab.errors import DestinationExists, InvalidArgument
 from didlab.export import engine, pace, plan, progress
-from didlab.export.blobwork import BlobWork
+from didlab.export.blobwork import NOTE, BlobWork
 from didlab.export.engine import Transfer
 from didlab.export.output import PartialFile, exists, translated
 from didlab.export.plan import SavePlan
@@ -109,7 +109,9 @@ def _save(
     output = PartialFile(target, planned.size, planned.identity())
     keep = False
     try:
-        works = [BlobWork(number, hole) for number, hole in enumerate(planned.holes)]
+        # Killed at any moment, all lanes together lose one percent, or one MiB.
+        note_every = max(NOTE, planned.to_fetch // 100 // pace.MOST)
+        works = [BlobWork(number, hole, note_every) for number, hole in enumerate(planned.holes)]
         kept = engine.restore(works, output) if output.taken_over else 0
         transfer = Transfer(source, works, output, start=workers, most=max(workers, most))
         bar = progress.start(shown, planned.to_fetch, title)
@@ -124,7 +126,12 @@ def _save(
         finally:
             keep = kept + transfer.came > 0
             bar.close()
-        output.commit(overwrite=overwrite)
+        try:
+            output.commit(overwrite=overwrite)
+        except DestinationExists:
+            # Somebody else saved the same meanwhile: then it is there.
+            if not _same(target, planned):
+                raise
     except BaseException:
         if keep:
             output.release()

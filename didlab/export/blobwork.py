@@ -19,8 +19,8 @@ from didlab.export.partial import Stretch
 from didlab.export.plan import Hole
 from didlab.oci import digest as digests
 
-#: Bytes between two notes in the journal, so what a killed process fetches again.
-NOTE_EVERY = 1024 * 1024
+#: The least that is worth a note in the journal.
+NOTE = 128 * 1024
 _READ = 1024 * 1024
 
 
@@ -55,10 +55,15 @@ class Segment:
 
 
 class BlobWork:
-    """The state of one blob. All methods may be called from any thread."""
+    """The state of one blob. All methods may be called from any thread.
 
-    def __init__(self, index: int, hole: Hole) -> None:
+    ``note_every`` is the number of bytes between two notes in the journal, and so what a killed
+    process has to fetch again for each lane.
+    """
+
+    def __init__(self, index: int, hole: Hole, note_every: int = NOTE) -> None:
         self.index = index
+        self._note_every = note_every
         self.hole = hole
         self.size = hole.descriptor.size
         self.done = False
@@ -179,7 +184,7 @@ class BlobWork:
             segment.position += len(data)
             segment.came += len(data)
             self.brought_by.add(segment.place)
-            if segment.position - segment._noted >= NOTE_EVERY or not segment.left:
+            if segment.position - segment._noted >= self._note_every or not segment.left:
                 stretch = self._stretch(segment)
         if stretch is not None:
             note(stretch)

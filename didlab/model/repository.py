@@ -92,8 +92,12 @@ class Repository:
         where = f"{self._inner.registry}/{self.name}"
         if not details:
             return frames.frame("tags", [(name,) for name in names], reference=where)
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-tags") as pool:
+        pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-tags")
+        try:
             looked = list(pool.map(self._look, names))
+        finally:
+            # Not `with`: after Ctrl+C that would wait for every tag that is left.
+            pool.shutdown(wait=False, cancel_futures=True)
         made = frames.frame("tags+details", [row for row, _ in looked], reference=where)
         made.attrs["errors"] = {
             name: error for name, (_, error) in zip(names, looked, strict=True) if error is not None

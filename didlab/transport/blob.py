@@ -198,6 +198,8 @@ class Blob:
             f"{kind}/{self._digest}",
             scope=endpoint.place.scope(self._repository),
             headers=headers,
+            # Whoever reads a blob counts failures by itself, since the last progress.
+            attempts=2,
         )
 
     def _is_partial(self, answer: Answer, headers: dict[str, str]) -> bool:

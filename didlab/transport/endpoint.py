@@ -102,10 +102,12 @@ class Endpoint:
         accept: str = "*/*",
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        attempts: int = retry.ATTEMPTS,
     ) -> Answer:
         """Ask one API endpoint, with as many attempts as it takes; redirects are followed.
 
-        Returns the answer whatever its status, except for what is handled here.
+        ``attempts`` is the most, fewer at mirrors: another place is at hand then. Returns the
+        answer whatever its status, except for what is handled here.
 
         Raises
         ------
@@ -116,8 +118,8 @@ class Endpoint:
         parts = [urlencode(query) if query else "", self.place.query]
         text = "&".join(part for part in parts if part)
         everything: Headers = {"Accept": accept, **(headers or {})}
-        attempts = 2 if self.place.mirror else retry.ATTEMPTS
-        connects = 1 if self.place.mirror else retry.CONNECT_ATTEMPTS
+        attempts = min(attempts, 2 if self.place.mirror else retry.ATTEMPTS)
+        connects = 1 if self.place.mirror else min(attempts, retry.CONNECT_ATTEMPTS)
         attempt = 0
         while True:
             attempt += 1

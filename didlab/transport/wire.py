@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import ssl
 import threading
 import time
@@ -35,6 +36,8 @@ from didlab.transport.secret import Secret
 from didlab.transport.tls import Contexts
 from didlab.transport.trust import less_public
 from didlab.transport.urls import PUBLIC, Origin, Url, address_class, host_class
+
+log = logging.getLogger("didlab")
 
 #: Large enough that Python's share of the work vanishes, small enough to stay in the cache.
 CHUNK = 256 * 1024
@@ -304,9 +307,11 @@ class Wire:
             row.touch()
             failure = _failure(error, url.origin, proxied=bool(proxies))
             row.error = type(failure).__name__
+            log.debug("%s %s: %s", method, printable(url.redacted()), row.error)
             raise failure from None
         row.touch()
         row.status = response.status_code
+        log.debug("%s %s: %d", method, printable(url.redacted()), row.status)
         if response.status_code == 407:
             response.close()
             row.error = "ProxyError"

@@ -48,7 +48,7 @@ class CuttingProxy:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.host = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> CuttingProxy:

@@ -70,6 +70,18 @@ def other(image: BuiltImage) -> Iterator[FaultServer]:
         yield made
 
 
+def speaks_http(host: str) -> None:
+    """Spare a test that is not about schemes the question whether a place speaks TLS."""
+    name, _, port = host.rpartition(":")
+    endpoint._spoken[name, int(port)] = "http"
+
+
+@pytest.fixture
+def http() -> Callable[[str], None]:
+    """``http(host)``: it is known already to speak plain http."""
+    return speaks_http
+
+
 @pytest.fixture
 def at() -> Ask:
     """``at(server, repository, **options)``: a source; ``server`` may be a host, too."""

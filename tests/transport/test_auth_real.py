@@ -310,9 +310,10 @@ def names():
 
 
 @pytest.fixture
-def far(server, other, names):
+def far(server, other, names, http):
     """registry.example:5000 by plain http, its token server at auth.elsewhere:80."""
     names.names |= {"registry.example:5000": server.host, "auth.elsewhere:80": other.host}
+    http(HOST)
     server.auth, server.realm = "bearer", "http://auth.elsewhere/token"
     server.valid = other.valid
     return {"proxy": names.url, "insecure": ["registry.example:5000"]}

@@ -60,7 +60,8 @@ def names(server, other):
 
 
 @pytest.fixture
-def far(names):
+def far(names, http):
+    http("registry.test:5000")
     return {"proxy": names.url, "insecure": ["registry.test:5000"], "timeout": 1}
 
 
@@ -213,18 +214,26 @@ def test_a7_the_login_stays_at_home(server, other, at, layer, image, auth, statu
     unharmed(other, asked=True)
 
 
-def test_a8_it_does_not_come_back(server, other, at, layer, image):
+@pytest.mark.parametrize("detour", [False, True], ids=["at-once", "after-a-hop-at-home"])
+def test_a8_it_does_not_come_back(server, other, at, layer, image, detour):
     server.auth = "basic"
-    good = lambda r: "/blobs/" in r.path and "authorization" in r.headers  # noqa: E731
-    server.rule(good, to(other.url))
-    other.rule(on("/blobs/"), change(
-        lambda a, r: Answer(307, {"Location": f"{server.url}/home{r.path}"})))  # fmt: skip
+    if detour:
+        server.rule(
+            lambda r: r.path.startswith("/v2/") and "authorization" in r.headers,
+            change(lambda a, r: Answer(307, {"Location": f"/hop{r.path}"})),
+        )
+    server.rule(lambda r: "/blobs/" in r.path and "authorization" in r.headers, to(other.url))
+    other.rule(
+        on("/blobs/"), change(lambda a, r: Answer(307, {"Location": f"{server.url}/home{r.path}"}))
+    )
     server.rule(on("/home/"), respond(200, {}, image.blobs[layer.digest]))
     source = at(server, **ALICE)
     assert bytes_of(source, layer) == image.blobs[layer.digest]
     unharmed(other, asked=True)
     (back,) = server.asked("/home/")
     assert "authorization" not in back.headers
+    assert bool(server.asked("/hop/")) is detour
+    assert all("authorization" in request.headers for request in server.asked("/hop/v2/")[:1])
 
 
 def test_within_the_origin_it_is_kept(server, at, layer, image):
@@ -328,13 +337,14 @@ def resolver(monkeypatch):
 
 
 @pytest.mark.parametrize("home", ["127.0.0.1", "127.0.0.2", "127.0.0.3"])
-def test_d1_the_connected_address_decides(classes, resolver, at, ref, image, home):
+def test_d1_the_connected_address_decides(classes, resolver, at, ref, image, http, home):
     with FaultServer(home) as server, FaultServer("127.0.0.2") as store:
         for one in (server, store):
             one.add_image("lab/app", "1", image)
         resolver |= {"registry.test": [home], "store.test": ["127.0.0.2"]}
         server.rule(on("/v2/"), to(f"http://store.test:{store.port}"))
         name = f"registry.test:{server.port}"
+        http(name)
         source = at(name, insecure=[name])
         if classes[home] > PRIVATE:
             with pytest.raises(errors.OriginRefused, match=r"127\.0\.0\.2"):
@@ -344,13 +354,14 @@ def test_d1_the_connected_address_decides(classes, resolver, at, ref, image, hom
             assert source.resolve(ref(source)).digest == image.digest
 
 
-def test_d3_rebinding(classes, resolver, at, ref, image):
+def test_d3_rebinding(classes, resolver, at, ref, image, http):
     with FaultServer("127.0.0.1") as server, FaultServer("127.0.0.3", server.port) as inside:
         server.add_image("lab/app", "1", image)
         # Public when somebody looks, loopback when somebody connects.
         resolver |= {"registry.test": ["127.0.0.1"], "store.test": ["127.0.0.3"]}
         server.rule(on("/v2/"), to(f"http://store.test:{server.port}"))
         name = f"registry.test:{server.port}"
+        http(name)
         source = at(name, insecure=[name])
         for _ in range(3):
             with pytest.raises(errors.OriginRefused):
@@ -358,7 +369,7 @@ def test_d3_rebinding(classes, resolver, at, ref, image):
         assert not inside.requests
 
 
-def test_d1_a_connection_that_one_may_use_another_may_not(classes, resolver, at, ref, image):
+def test_d1_a_connection_that_one_may_use_another_may_not(classes, resolver, at, ref, image, http):
     # A private mirror may point to a private store; the public registry may not, although a
     # connection to it stands.
     with (
@@ -373,6 +384,7 @@ def test_d1_a_connection_that_one_may_use_another_may_not(classes, resolver, at,
         for one in (server, mirror):
             one.rule(on("/v2/"), to(f"http://store.test:{store.port}"))
         hosts = [f"registry.test:{server.port}", f"mirror.test:{mirror.port}"]
+        http(hosts[0])
         source = at(hosts[0], insecure=hosts, mirrors=[f"http://{hosts[1]}"])
         assert source.resolve(ref(source)).digest == image.digest
         mirror.rules.clear()
@@ -496,7 +508,8 @@ def test_a23_a_proxy_s_login_stays_with_the_proxy(registry_tls, http_proxy_auth,
     assert rows[-1].status == 200
 
 
-def test_a23_not_to_a_redirect_either(server, other, at, ref):
+def test_a23_not_to_a_redirect_either(server, other, at, ref, http):
+    http("registry.test:5000")
     # A proxy that passes everything on: the registry itself plays it.
     server.rule(lambda r: "evil.test" not in r.target, redirect("http://evil.test/x"))
     server.rule(lambda r: "evil.test" in r.target, to(other.url))

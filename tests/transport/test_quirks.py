@@ -535,7 +535,8 @@ def test_headers_beyond_use(server, at, ref, waits, head, error):
         source.resolve(ref(source))
 
 
-def test_something_else_than_http(server, at, ref, waits):
+def test_something_else_than_http(server, at, ref, waits, http):
+    http(server.host)
     server.rule(on("/v2/"), raw(b"220 mail.example ESMTP\r\n"))
     source = at(server)
     with pytest.raises(errors.ProtocolError, match="not HTTP"):
