@@ -1,4 +1,4 @@
-"""Options of the whole library, with twins in the environment."""
+"""Options of the whole library, with twins in the environment and in ``didlab.toml``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from didlab.errors import InvalidArgument
+from didlab import userconfig
+from didlab.errors import ConfigError, InvalidArgument, printable
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Settings:
             raise InvalidArgument("the option workers goes from 1 to 64")
 
 
-def _from_environment() -> Settings:
+def _from_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Settings):
         text = os.environ.get(f"DIDLAB_{field.name.upper()}", "").strip().lower()
@@ -49,7 +50,30 @@ def _from_environment() -> Settings:
                 hint="write 0 or 1" if isinstance(field.default, bool) else "write a number",
             )
         found[field.name] = value
-    return Settings(**found)
+    return found
+
+
+def _from_file(file: userconfig.UserConfig) -> dict[str, Any]:
+    known = [field.name for field in fields(Settings)]
+    for name, value in file.options.items():
+        problem, hint = "", None
+        if name not in known:
+            problem, hint = "there is no such option", f"there are {', '.join(known)}"
+        else:
+            try:
+                Settings(**{name: value})
+            except InvalidArgument as error:
+                problem = error.message
+        if problem:
+            shown = printable(name, 60)
+            raise ConfigError(
+                f"{file.path} [options] {shown}: {problem}", hint=hint, path=file.path
+            )
+    return dict(file.options)
+
+
+def _base() -> Settings:
+    return Settings(**{**_from_file(userconfig.load()), **_from_environment()})
 
 
 _current: Settings | None = None
@@ -59,8 +83,26 @@ def current() -> Settings:
     """Return the settings that hold now."""
     global _current  # noqa: PLW0603
     if _current is None:
-        _current = _from_environment()
+        _current = _base()
     return _current
+
+
+def origins() -> dict[str, str]:
+    """Return who set each of the settings that hold now: for `show_config`."""
+    file, environment = userconfig.load(), _from_environment()
+    base, now = _base(), current()
+    found = {}
+    for field in fields(Settings):
+        name = field.name
+        if getattr(now, name) != getattr(base, name):
+            found[name] = "set_options"
+        elif name in environment:
+            found[name] = f"environment DIDLAB_{name.upper()}"
+        elif name in file.options:
+            found[name] = f"{file.path} [options]"
+        else:
+            found[name] = "default"
+    return found
 
 
 class _Restore:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from rig.lab import big_image, lab
 from rig.loaders import _containerd, _dockerd, _podman, ctr, dockerd, podman
 from rig.proxies import http_proxy, http_proxy_auth, socks_proxy, socks_proxy_auth
@@ -36,3 +39,14 @@ __all__ = [
     "socks_proxy",
     "socks_proxy_auth",
 ]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the developer's own didlab.toml have no say; a test of it names another."""
+    with pytest.MonkeyPatch.context() as patch:
+        absent = tmp_path_factory.mktemp("config") / "didlab.toml"
+        patch.setenv("DIDLAB_CONFIG", str(absent))
+        for name in ("DIDLAB_MIRRORS", "DIDLAB_PROXY"):
+            patch.delenv(name, raising=False)
+        yield

@@ -14,14 +14,15 @@ import didlab
 ROOT = Path(didlab.__file__).parent
 
 #: Everybody may use these; they use the standard library and the errors.
-COMMON = {"errors", "sizes", "settings", "_once", "_pausing"}
+COMMON = {"errors", "sizes", "settings", "userconfig", "_once", "_pausing"}
 
 #: Part -> the parts of didlab that it may import at module level (itself always).
 #: ``sources.base`` allows that module alone. A longer name goes before a shorter one.
 TABLE: dict[str, set[str]] = {
     "errors": set(),
     "sizes": set(),
-    "settings": {"errors"},
+    "userconfig": {"errors", "oci"},
+    "settings": {"errors", "userconfig"},
     "_once": {"errors"},
     "_pausing": {"errors"},
     "oci": {"errors"},

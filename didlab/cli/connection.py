@@ -23,7 +23,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     made: dict[str, Any] = {
         "mirrors": tuple(args.mirror),
         "proxy": args.proxy,
-        "insecure": args.insecure,
+        "insecure": args.insecure or None,
         "ca": args.ca,
         "client_cert": client_cert,
         "auth_hosts": tuple(args.auth_host),

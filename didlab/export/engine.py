@@ -502,7 +502,7 @@ def restore(works: Sequence[BlobWork], output: PartialFile) -> int:
     with output.handle() as handle:
         for work in works:
             stretches = claimed.get(work.index, [])
-            if not output.stretches:
+            if output.finished:
                 encoded = work.hole.descriptor.digest.partition(":")[2]
                 stretches = [Stretch(work.index, 0, work.size, encoded)]
             kept += work.restore(stretches, handle)

@@ -94,6 +94,8 @@ class PartialFile:
         What the journal of a file taken over claims; to be checked before it is trusted.
     taken_over : bool
         Whether the file was there already.
+    finished : bool
+        Whether it has no journal any more: everything may be there.
     """
 
     def __init__(self, target: Path, size: int, plan: str) -> None:
@@ -116,9 +118,10 @@ class PartialFile:
         try:
             self._open(os.O_CREAT | os.O_EXCL if found is None else 0)
             self._reserve()
-            self._end = size
-            if self.taken_over:
-                self._read_journal()
+            self.finished = self._read_journal() if self.taken_over else False
+            self._end = size + len(partial.HEAD)
+            with self.handle() as handle:
+                handle.write_at(size, partial.HEAD)
         except BaseException:
             self.abandon()
             raise
@@ -145,7 +148,8 @@ class PartialFile:
             if os.fstat(self._descriptor).st_size < self.size:
                 os.ftruncate(self._descriptor, self.size)
 
-    def _read_journal(self) -> None:
+    def _read_journal(self) -> bool:
+        """Read the journal and cut it off; return whether it was cut off before."""
         with self.handle() as handle:
             data = handle.read_at(self.size, _JOURNAL_LIMIT)
         self.stretches = partial.read_journal(data)
@@ -153,6 +157,7 @@ class PartialFile:
         assert self._descriptor is not None
         with translated(self.target):
             os.ftruncate(self._descriptor, self.size)
+        return not data
 
     @contextmanager
     def handle(self) -> Iterator[Handle]:

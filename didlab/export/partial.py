@@ -50,15 +50,20 @@ class Stretch:
         return f"{text} {_check(text.encode())}\n".encode()
 
 
+#: How a journal begins. A file without it is as long as it should be and has been finished:
+#: somebody was about to give it its name.
+HEAD = b"didlab partial file 1\n"
+
+
 def read_journal(data: bytes) -> list[Stretch]:
     """Read a journal as far as it is whole; of several lines for one start the last holds.
 
-    >>> line = Stretch(0, 0, 5, "0" * 64).line()
-    >>> [(s.start, s.stop) for s in read_journal(line + Stretch(0, 0, 9, "1" * 64).line() + b"0 9")]
+    >>> lines = Stretch(0, 0, 5, "0" * 64).line() + Stretch(0, 0, 9, "1" * 64).line()
+    >>> [(s.start, s.stop) for s in read_journal(HEAD + lines + b"0 9")]
     [(0, 9)]
     """
     found: dict[tuple[int, int], Stretch] = {}
-    position = 0
+    position = len(HEAD) if data.startswith(HEAD) else len(data)
     while match := _LINE.match(data, position):
         position = match.end()
         text = match[0].rpartition(b" ")[0]

@@ -19,8 +19,7 @@ from didlab.errors import (
 from didlab.model.completion import Completer
 from didlab.model.repository import Repository
 from didlab.oci.reference import Reference, parse_registry
-from didlab.transport import options as transport_options
-from didlab.transport import paging, retry
+from didlab.transport import effective, paging, retry
 from didlab.transport.client import Client, connect
 from didlab.transport.endpoint import Endpoint
 from didlab.transport.options import Options
@@ -67,8 +66,9 @@ class Registry:
         Asked first, in order, for every kind of call: ``https://mirror.example``, with a prefix
         for the repository's name (``https://m.example/docker.io``) where it needs one.
     proxy : str
-        ``http://…``, ``https://…`` or ``socks5h://…``, for everything about this registry; else
-        ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` hold.
+        ``http://…``, ``https://…`` or ``socks5h://…``, for everything about this registry, or
+        ``direct`` for none; else ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``
+        hold.
     username, password : str
         A login; else ``DOCKER_AUTH_CONFIG``, docker's ``config.json`` with its helpers, and
         podman's ``auth.json`` are asked, in that order.
@@ -93,6 +93,13 @@ class Registry:
         ``name`` is no registry.
     InvalidArgument
         An option that cannot be meant that way.
+    ConfigError
+        ``didlab.toml`` is broken.
+
+    Notes
+    -----
+    What is not given comes from ``DIDLAB_MIRRORS`` and ``DIDLAB_PROXY``, then from the user's
+    ``didlab.toml``; `show_config` tells what holds.
     """
 
     def __init__(
@@ -104,29 +111,28 @@ class Registry:
         username: str | None = None,
         password: str | None = None,
         token: str | None = None,
-        insecure: bool | str | Iterable[str] = False,
+        insecure: bool | str | Iterable[str] | None = None,
         ca: str | os.PathLike[str] | None = None,
         client_cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None = None,
         auth_hosts: str | Iterable[str] = (),
         timeout: float | tuple[float, float] | None = None,
         trust_env: bool = True,
     ) -> None:
-        self._set(
-            parse_registry(name),
-            transport_options.make(
-                mirrors=mirrors,
-                proxy=proxy,
-                username=username,
-                password=password,
-                token=token,
-                insecure=insecure,
-                ca=ca,
-                client_cert=client_cert,
-                auth_hosts=auth_hosts,
-                timeout=timeout,
-                trust_env=trust_env,
-            ),
-        )
+        found = parse_registry(name)
+        arguments = {
+            "mirrors": mirrors,
+            "proxy": proxy,
+            "username": username,
+            "password": password,
+            "token": token,
+            "insecure": insecure,
+            "ca": ca,
+            "client_cert": client_cert,
+            "auth_hosts": auth_hosts,
+            "timeout": timeout,
+            "trust_env": trust_env,
+        }
+        self._set(found, effective.resolve(found, arguments))
 
     def _set(self, name: str, options: Options) -> None:
         self._name = name

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from didlab.errors import InvalidArgument, InvalidReference, Unsupported
+from didlab.errors import InvalidReference, Unsupported
 from didlab.oci.reference import Reference
 from didlab.sources.base import Source
 from didlab.sources.cached import CachedSource
 from didlab.sources.registry import RegistrySource
-from didlab.transport.options import make
+from didlab.transport import effective
 
 _LOCAL_START = ("/", "./", "../", "~", ".\\", "..\\", "\\\\")
 _LOCAL_END = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -40,11 +40,13 @@ def is_local(what: str | os.PathLike[str]) -> bool:
 def locate(
     what: str | os.PathLike[str] | Reference, options: Mapping[str, Any]
 ) -> tuple[Source, Reference]:
-    """Return where an image is and what it is called there: no I/O.
+    """Return where an image is and what it is called there: no request.
 
     Raises
     ------
     InvalidReference, InvalidArgument, Unsupported
+    ConfigError
+        The user's own configuration file is broken.
     """
     if isinstance(what, Reference):
         reference = what
@@ -62,14 +64,5 @@ def locate(
             reason="not text",
             hint='write didlab.open("nginx:1.27")',
         )
-    try:
-        made = make(**options)
-    except TypeError:
-        import inspect
-
-        known = sorted(inspect.signature(make).parameters)
-        unknown = sorted(set(options) - set(known))
-        raise InvalidArgument(
-            f"there is no option {', '.join(unknown)}", hint=f"there are {', '.join(known)}"
-        ) from None
+    made = effective.resolve(reference.registry, options)
     return CachedSource(RegistrySource(reference.registry, made, reference.repository)), reference

@@ -1,7 +1,8 @@
 """Logins that docker and podman keep for a registry: found, never written.
 
-Places are asked in order, and the first that has a login wins: ``DOCKER_AUTH_CONFIG``, docker's
-``config.json`` (its credential helpers included), podman's ``auth.json``.
+Places are asked in order, and the first that has a login wins: the helper that didlab's own
+configuration names, ``DOCKER_AUTH_CONFIG``, docker's ``config.json`` (its credential helpers
+included), podman's ``auth.json``.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from didlab import errors
+from didlab import errors, userconfig
 from didlab.transport import helpers
 from didlab.transport.secret import Environment, Secret
 from didlab.transport.trust import DOCKER_HUB
 
-__all__ = ["Credential", "find", "forget"]
+__all__ = ["Credential", "find", "forget", "place"]
 
+_INLINE: Final = "DOCKER_AUTH_CONFIG"
 _MAX_CONFIG: Final = 1024 * 1024
 _HOST = re.compile(r"(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -61,6 +63,7 @@ def find(
     registry: str,
     repository: str = "",
     *,
+    helper: str | None = None,
     environ: Mapping[str, str] | None = None,
     home: Path | None = None,
 ) -> Credential | None:
@@ -72,6 +75,8 @@ def find(
         ``host`` or ``host:port`` as in a reference; docker.io's three names are one.
     repository : str, optional
         Path inside the registry; the entry with the longest matching path is taken.
+    helper : str, optional
+        NAME of docker-credential-NAME, to be asked before all other places.
     environ : mapping, optional
         Environment variables; the process's own by default.
     home : Path, optional
@@ -93,21 +98,57 @@ def find(
     host = _fold(registry)
     if host is None:
         raise errors.InvalidArgument(f"{errors.printable(registry, 100)!r} is not a registry host")
-    inline = Secret(environ.get("DOCKER_AUTH_CONFIG", "").strip())
-    if inline:
-        config = _load(inline, "DOCKER_AUTH_CONFIG")
-        found = _in_config(config, host, repository, environ)
+    if helper is not None:
+        found = _from_helper(helper, host, userconfig.FILE, environ)
         if found is not None:
             return found
+    for source, text in _texts(environ, home):
+        found = _in_config(_load(text, source), host, repository, environ)
+        if found is not None:
+            if source != _INLINE and not found.source.startswith("docker-credential-"):
+                _warn_if_open(Path(source))
+            return found
+    return None
+
+
+def _texts(environ: Mapping[str, str], home: Path | None) -> Iterator[tuple[str, Secret]]:
+    """Yield name and content of every place that there is, in the order they are asked."""
+    inline = Secret(environ.get(_INLINE, "").strip())
+    if inline:
+        yield _INLINE, inline
     for path in _files(environ, home):
         text = _read_file(path)
-        if text is None:
-            continue
-        found = _in_config(_load(text, str(path)), host, repository, environ)
-        if found is not None:
-            if not found.source.startswith("docker-credential-"):
-                _warn_if_open(path)
-            return found
+        if text is not None:
+            yield str(path), text
+
+
+def place(
+    registry: str,
+    *,
+    helper: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> str | None:
+    """Return the name of the first place that has a login, or may have: no helper is run.
+
+    Raises
+    ------
+    ConfigError
+        A file is unusable.
+    """
+    environ = Environment(os.environ if environ is None else environ)
+    host = _fold(registry)
+    if host is None:
+        raise errors.InvalidArgument(f"{errors.printable(registry, 100)!r} is not a registry host")
+    if helper is not None and helpers.find_program(helper, environ) is not None:
+        return f"docker-credential-{helper}"
+    for source, text in _texts(environ, home):
+        config = _load(text, source)
+        name = config.helpers.get(host) or config.store
+        if name and helpers.find_program(name, environ, named_by=source) is not None:
+            return f"docker-credential-{name}"
+        if host in config.logins:
+            return source
     return None
 
 

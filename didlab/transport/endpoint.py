@@ -88,7 +88,11 @@ class Endpoint:
                 )
         if not repository:
             return None
-        return credentials.find(self.place.name, f"{self.place.prefix}{repository}")
+        return credentials.find(
+            self.place.name,
+            f"{self.place.prefix}{repository}",
+            helper=options.helper(self.place.name),
+        )
 
     # --- requests ----------------------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ _PROXY_SCHEMES = {
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy address; its password stays out of sight."""
+    """A proxy address; its password stays out of sight. `DIRECT` stands for none at all."""
 
     scheme: str
     netloc: str
@@ -37,7 +38,7 @@ class Proxy:
     password: Secret | None = None
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc}"
+        return f"{self.scheme}://{self.netloc}" if self.netloc else self.scheme
 
     def reveal(self) -> str:
         """Return the address with user and password, as the connection needs it."""
@@ -47,12 +48,17 @@ class Proxy:
         return f"{self.scheme}://{self.username}{secret}@{self.netloc}"
 
 
+#: No proxy, whatever the environment says.
+DIRECT = Proxy("direct", "")
+
+
 @dataclass(frozen=True)
 class Options:
     """Everything that makes two connections to one registry differ.
 
     Compared and hashed as a whole, secrets included, to find a connection that can be shared;
-    pickled without its secrets (:meth:`public`).
+    pickled without its secrets (:meth:`public`), and without what this machine's environment and
+    configuration added: another machine has its own.
     """
 
     mirrors: tuple[str, ...] = ()
@@ -67,6 +73,11 @@ class Options:
     auth_hosts: tuple[str, ...] = ()
     timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT)
     trust_env: bool = True
+    #: (host, NAME) of docker-credential-NAME, as the user's configuration says.
+    helpers: tuple[tuple[str, str], ...] = ()
+    #: Which registry these were made for, and what was given as an argument.
+    registry: str | None = field(default=None, compare=False, repr=False)
+    given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def public(self) -> Options:
         """Return the same without secrets: what may travel to another process."""
@@ -75,13 +86,27 @@ class Options:
 
     def __reduce__(self) -> tuple[Any, ...]:
         bare = self.public()
+        if self.registry is not None:
+            return _elsewhere, (self.registry, {name: getattr(bare, name) for name in self.given})
         return type(self), tuple(getattr(bare, name) for name in self.__dataclass_fields__)
+
+    def helper(self, host: str) -> str | None:
+        """Return the credential helper that the user's configuration names for a host."""
+        return dict(self.helpers).get(host)
 
     def is_insecure(self, host: str, port: int, *, registry: bool) -> bool:
         """Whether ``insecure=`` names this place."""
         if isinstance(self.insecure, bool):
             return self.insecure and registry
         return host in self.insecure or f"{host}:{port}" in self.insecure
+
+
+def _elsewhere(registry: str, given: dict[str, Any]) -> Options:
+    from didlab.transport import effective
+
+    # Not checked again: a file that is missing here is told when it is needed.
+    found = effective.resolve(registry, {})
+    return replace(found, **given, given=tuple(given))
 
 
 def make(
@@ -130,7 +155,12 @@ def make(
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Read a proxy address; ``socks5`` becomes ``socks5h`` (names resolved at the proxy)."""
+    """Read a proxy address; ``socks5`` becomes ``socks5h`` (names resolved at the proxy).
+
+    ``direct`` is none at all, also where the environment or the configuration has one.
+    """
+    if text == "direct":
+        return DIRECT
     shown = text.rpartition("@")[2]
     problem = InvalidArgument(
         f"not a proxy address: {shown!r}",
@@ -189,6 +219,6 @@ def _timeout(value: float | tuple[float, float] | None) -> tuple[float, float]:
     if value is None:
         return (CONNECT_TIMEOUT, READ_TIMEOUT)
     connect, read = value if isinstance(value, tuple) else (value, value)
-    if not (connect > 0 and read > 0):
+    if not (0 < connect < math.inf and 0 < read < math.inf):
         raise InvalidArgument("timeout= takes seconds above zero")
     return (float(connect), float(read))

@@ -217,7 +217,7 @@ def test_what_a_partial_file_claims_is_checked(server, tmp_path, damage):
     if damage == "data":
         content[2 * MB] ^= 1
     elif damage == "journal":
-        content[size + 3] ^= 1
+        content[size + 40] ^= 1
     elif damage == "cut journal":
         del content[-5:]
     elif damage == "no journal":
