@@ -23,7 +23,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from didlab import errors as errors
+    from didlab.blobs.info import cache_info as cache_info
+    from didlab.blobs.info import clear_cache as clear_cache
     from didlab.demo import sandbox as sandbox
+    from didlab.model.configuration import show_config as show_config
     from didlab.model.layer import Layer as Layer
     from didlab.model.manifest import Manifest as Manifest
     from didlab.model.opening import open as open
@@ -41,9 +44,12 @@ _PUBLIC = {
     "Reference": "didlab.oci.reference",
     "Registry": "didlab.model.registry",
     "Repository": "didlab.model.repository",
+    "cache_info": "didlab.blobs.info",
+    "clear_cache": "didlab.blobs.info",
     "open": "didlab.model.opening",
     "sandbox": "didlab.demo",
     "set_options": "didlab.settings",
+    "show_config": "didlab.model.configuration",
     "show_versions": "didlab.versions",
 }
 

@@ -25,10 +25,15 @@ _ENVIRONMENT = """\
 | `DOCKER_AUTH_CONFIG` | logins, as JSON |
 | `DOCKER_CONFIG` | folder of docker's `config.json` |
 | `REGISTRY_AUTH_FILE` | podman's `auth.json` |
-| `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies; `proxy=` wins |
+| `DIDLAB_CONFIG` | another [`didlab.toml`](config-file.md) |
+| `DIDLAB_MIRRORS` | mirrors by registry: `docker.io=https://a.example;ghcr.io=https://b.example` |
+| `DIDLAB_PROXY` | one proxy for all registries; those of `NO_PROXY` and this machine left out |
+| `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies; those that only didlab knows win |
+| `DIDLAB_CACHE` | folder of the local store, from the root on; empty or `0`: no store |
+| `DIDLAB_CACHE_LIMIT` | how much it holds: bytes, or `20GB`; 10 GB if not set |
 | `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE` | certificates; `ca=` wins |
 
-`trust_env=False` leaves the last two rows aside.
+`trust_env=False` leaves the last four rows aside.
 """
 
 _FRAMES = {
@@ -40,6 +45,7 @@ _FRAMES = {
     "tags+details": "`Repository.tags(details=True)`",
     "repositories": "`Registry.repositories()`",
     "requests": "`Registry.requests()`",
+    "show_config": "`didlab.show_config()`",
 }
 
 

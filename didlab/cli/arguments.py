@@ -123,6 +123,14 @@ def build() -> _Parser:
     catalog = add("repositories", "list the repositories of a registry", net, shape, talk)
     catalog.add_argument("registry", metavar="REGISTRY", help="registry.example, 127.0.0.1:5000")
 
+    setup = add(
+        "show-config", "show what holds for a registry, and where it comes from", shape, talk
+    )
+    setup.add_argument("registry", metavar="REGISTRY", nargs="?", help="default: docker.io")
+    setup.add_argument(
+        "--ask-helpers", action="store_true", help="run credential helpers to see if they answer"
+    )
+
     sandbox = add("sandbox", "serve a small demo registry until Ctrl+C", talk)
     sandbox.add_argument("--port", type=_port, default=0, help="default: a free one")
     sandbox.add_argument("--auth", action="store_true", help="ask for a login: demo, demo")
@@ -135,7 +143,7 @@ def _later(name: str) -> Callable[[argparse.Namespace], int]:
 
     def run(args: argparse.Namespace) -> int:
         module = "didlab.cli.saving" if name == "save" else "didlab.cli.commands"
-        code: int = getattr(import_module(module), name)(args)
+        code: int = getattr(import_module(module), name.replace("-", "_"))(args)
         return code
 
     return run

@@ -8,6 +8,7 @@ import sys
 from didlab.cli import connection, messages, summary
 from didlab.cli.tables import Output, Table
 from didlab.errors import InvalidArgument
+from didlab.model import configuration
 from didlab.model.manifest import Manifest
 from didlab.model.opening import open as open_image
 from didlab.model.registry import Registry
@@ -90,6 +91,13 @@ def repositories(args: argparse.Namespace) -> int:
     """List the repositories of a registry."""
     found = Registry(args.registry, **connection.options(args)).repositories()
     Output(args.shape).table(Table.of(found), "repository")
+    return 0
+
+
+def show_config(args: argparse.Namespace) -> int:
+    """Show what holds for a registry."""
+    found = configuration.show_config(args.registry, ask_helpers=args.ask_helpers)
+    Output(args.shape).table(Table.of(found))
     return 0
 
 

@@ -111,9 +111,12 @@ def _save(
     try:
         # Killed at any moment, all lanes together lose one percent, or one MiB.
         note_every = max(NOTE, planned.to_fetch // 100 // pace.MOST)
-        works = [BlobWork(number, hole, note_every) for number, hole in enumerate(planned.holes)]
+        works = [
+            BlobWork(number, hole, source, output, note_every)
+            for number, hole in enumerate(planned.holes)
+        ]
         kept = engine.restore(works, output) if output.taken_over else 0
-        transfer = Transfer(source, works, output, start=workers, most=max(workers, most))
+        transfer = Transfer(works, start=workers, most=max(workers, most))
         bar = progress.start(shown, planned.to_fetch, title)
         try:
             if kept:

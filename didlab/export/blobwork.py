@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from didlab.export.output import Handle
+from didlab.export.output import Handle, PartialFile
 from didlab.export.partial import Stretch
 from didlab.export.plan import Hole
 from didlab.oci import digest as digests
+from didlab.sources.base import Source
 
 #: The least that is worth a note in the journal.
 NOTE = 128 * 1024
@@ -61,8 +62,14 @@ class BlobWork:
     process has to fetch again for each lane.
     """
 
-    def __init__(self, index: int, hole: Hole, note_every: int = NOTE) -> None:
+    def __init__(
+        self, index: int, hole: Hole, source: Source, output: PartialFile, note_every: int = NOTE
+    ) -> None:
         self.index = index
+        self.source = source
+        self.output = output
+        #: The places that may have it: mirrors, then the registry.
+        self.places: tuple[str, ...] = tuple(source.open(hole.descriptor).places)
         self._note_every = note_every
         self.hole = hole
         self.size = hole.descriptor.size
@@ -212,6 +219,14 @@ class BlobWork:
             if segment.position == segment._noted:
                 return None
             return self._stretch(segment)
+
+    def notes(self) -> list[Stretch]:
+        """Return all that a fresh journal has to say."""
+        with self._lock:
+            for segment in self.segments:
+                segment._noted = 0
+            found = [self.pending_note(segment) for segment in self.segments]
+        return [stretch for stretch in found if stretch is not None]
 
     def catch_up(self, handle: Handle) -> None:
         """Hash what lies contiguously behind the frontier; returns when nothing is left to do."""

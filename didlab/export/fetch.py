@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from didlab import _pausing as pausing
 from didlab.errors import LimitExceeded, TransportError, Truncated
-from didlab.export.engine import BUDGET, FAILURES, PROGRESS
+from didlab.export.lanes import BUDGET, FAILURES, PROGRESS
 from didlab.sources.base import BlobReader
 
 

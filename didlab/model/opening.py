@@ -26,7 +26,8 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
         ``linux/arm64``; the default is decided when it matters (see `Manifest`).
     **options
         As `Registry` takes them: ``mirrors``, ``proxy``, ``username``, ``password``, ``token``,
-        ``insecure``, ``ca``, ``client_cert``, ``auth_hosts``, ``timeout``, ``trust_env``.
+        ``insecure``, ``ca``, ``client_cert``, ``auth_hosts``, ``timeout``, ``trust_env``,
+        ``offline``.
 
     Returns
     -------

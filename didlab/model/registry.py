@@ -86,6 +86,9 @@ class Registry:
         Seconds for a connection and between two pieces of an answer; default (10, 30).
     trust_env : bool
         Whether proxies and certificate bundles of the environment hold.
+    offline : bool
+        Send nothing: answer from the local store (see `didlab.cache_info`) what was looked at
+        before; a tag stands for what it named then, as a warning says.
 
     Raises
     ------
@@ -117,6 +120,7 @@ class Registry:
         auth_hosts: str | Iterable[str] = (),
         timeout: float | tuple[float, float] | None = None,
         trust_env: bool = True,
+        offline: bool = False,
     ) -> None:
         found = parse_registry(name)
         arguments = {
@@ -131,6 +135,7 @@ class Registry:
             "auth_hosts": auth_hosts,
             "timeout": timeout,
             "trust_env": trust_env,
+            "offline": offline,
         }
         self._set(found, effective.resolve(found, arguments))
 

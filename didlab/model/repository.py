@@ -12,8 +12,8 @@ from didlab.oci.digest import is_digest
 from didlab.oci.manifest import ImageManifest
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
+from didlab.sources import chain
 from didlab.sources.base import Source, WrapperSource
-from didlab.sources.cached import CachedSource
 from didlab.sources.registry import RegistrySource
 from didlab.transport.options import Options
 from didlab.views import frames, text
@@ -40,7 +40,7 @@ class Repository:
 
     def __init__(self, registry: str, options: Options, name: str) -> None:
         self._inner = RegistrySource(registry, options, name)
-        self._source = CachedSource(self._inner)
+        self._source = chain.registry(registry, options, name)
         self._completer = Completer(lambda: list(self._source.tags()))
 
     @classmethod

@@ -9,9 +9,8 @@ from typing import Any
 
 from didlab.errors import InvalidReference, Unsupported
 from didlab.oci.reference import Reference
+from didlab.sources import chain
 from didlab.sources.base import Source
-from didlab.sources.cached import CachedSource
-from didlab.sources.registry import RegistrySource
 from didlab.transport import effective
 
 _LOCAL_START = ("/", "./", "../", "~", ".\\", "..\\", "\\\\")
@@ -65,4 +64,4 @@ def locate(
             hint='write didlab.open("nginx:1.27")',
         )
     made = effective.resolve(reference.registry, options)
-    return CachedSource(RegistrySource(reference.registry, made, reference.repository)), reference
+    return chain.registry(reference.registry, made, reference.repository), reference

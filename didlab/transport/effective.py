@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import requests.utils
+
 from didlab import userconfig
 from didlab.errors import ConfigError, InvalidArgument
 from didlab.oci.reference import parse_registry
 from didlab.transport import place, urls
-from didlab.transport.options import Options, make
+from didlab.transport.options import CA_VARIABLES, Options, Proxy, make, parse_proxy
 from didlab.userconfig import UserConfig
 
 #: Mirrors by registry: ``docker.io=https://a,https://b;*=https://c/{registry}``.
@@ -21,6 +23,8 @@ PROXY = "DIDLAB_PROXY"
 #: Sources that are no place.
 ARGUMENT, DEFAULT = "argument", "default"
 
+#: As requests looks them up for https.
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _ARGUMENTS = frozenset(make.__kwdefaults__ or ())
 #: Stands for the registry's name in the address of a mirror.
 _PLACEHOLDER = "{registry}"
@@ -216,3 +220,33 @@ def _helper(file: UserConfig, registry: str) -> str | None:
         if helper is not None:
             return helper
     return None
+
+
+def environment_proxy(registry: str, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """Return the proxy that holds where didlab itself has none, and who set it: for people.
+
+    Taken from where requests takes it, the system's settings on macOS and Windows included.
+    """
+    home = place.registry(registry)
+    url = f"https://{home.host}:{home.port or 443}/"
+    found = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    if found:
+        try:
+            shown = masked(parse_proxy(found))
+        except InvalidArgument as error:
+            shown = f"broken: {error.message}"
+        name = setter(found, environ)
+        return shown, f"environment {name}" if name else "system"
+    if any(environ.get(name) for name in _PROXIES) and _excepted(registry, environ):
+        return None, "environment NO_PROXY"
+    return None, DEFAULT
+
+
+def setter(value: str, environ: Mapping[str, str]) -> str | None:
+    """Return the first of the variables that others know as well which has this value."""
+    return next((name for name in (*_PROXIES, *CA_VARIABLES) if environ.get(name) == value), None)
+
+
+def masked(proxy: Proxy) -> str:
+    """Return a proxy's address for people: that it has a login, but not which."""
+    return str(proxy).replace("://", "://***@", 1) if proxy.username else str(proxy)

@@ -17,6 +17,9 @@ from didlab.transport.secret import Secret
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 
+#: Certificate bundles, as requests, curl and OpenSSL know them.
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
 _PROXY_SCHEMES = {
     "http": "http",
     "https": "https",
@@ -73,6 +76,8 @@ class Options:
     auth_hosts: tuple[str, ...] = ()
     timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT)
     trust_env: bool = True
+    #: Nothing is sent anywhere; what is not in the local store is not there.
+    offline: bool = False
     #: (host, NAME) of docker-credential-NAME, as the user's configuration says.
     helpers: tuple[tuple[str, str], ...] = ()
     #: Which registry these were made for, and what was given as an argument.
@@ -122,6 +127,7 @@ def make(
     auth_hosts: str | Iterable[str] = (),
     timeout: float | tuple[float, float] | None = None,
     trust_env: bool = True,
+    offline: bool = False,
 ) -> Options:
     """Check the keyword arguments of ``Registry(…)`` and make options of them.
 
@@ -151,6 +157,7 @@ def make(
         auth_hosts=tuple(h.lower() for h in _many(auth_hosts)),
         timeout=_timeout(timeout),
         trust_env=bool(trust_env),
+        offline=bool(offline),
     )
 
 
@@ -183,7 +190,7 @@ def parse_proxy(text: str) -> Proxy:
 
 def environment_ca(environ: Mapping[str, str]) -> str | None:
     """Return the certificate bundle that the environment names, as requests and OpenSSL do."""
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+    for name in CA_VARIABLES:
         if environ.get(name):
             return environ[name]
     return None

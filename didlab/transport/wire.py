@@ -22,6 +22,7 @@ from didlab.errors import (
     ProxyError,
     TimedOut,
     Truncated,
+    Unsupported,
     printable,
 )
 from didlab.transport import failures
@@ -269,9 +270,17 @@ class Wire:
         ------
         TransportError
             One of its leaves: no connection, no TLS, no answer in time.
+        Unsupported
+            The options say offline.
         OriginRefused
             A foreign place with an address less public than the registry's.
         """
+        if self._options.offline:
+            raise Unsupported(
+                f"offline: {url.origin.netloc} is not asked",
+                host=url.origin.netloc,
+                hint="leave offline=True out",
+            )
         home_class = self.home_class(home)
         if way == "foreign":
             _refuse_literal(url, home_class)

@@ -98,6 +98,11 @@ SCHEMAS: Mapping[str, tuple[Column, ...]] = {
         ("mirror", "category", "the mirror that was asked; missing for the registry itself"),
         ("error", "category", "name of the error, where there was no usable answer"),
     ),
+    "show_config": _columns(
+        ("option", "text", "name of the option"),
+        ("value", "text", "what holds; missing where nothing is set, passwords never shown"),
+        ("source", "text", "who set it: environment NAME, a file with its table, or default"),
+    ),
 }
 
 

@@ -22,7 +22,7 @@ from rig.images import make_image
 
 import didlab
 from didlab import errors
-from didlab.export import engine
+from didlab.export import places
 
 MB = 1_000_000
 NOISE = random.Random(3).randbytes(6 * MB)
@@ -30,7 +30,7 @@ NOISE = random.Random(3).randbytes(6 * MB)
 
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
-    monkeypatch.setattr(engine, "_memories", {})
+    monkeypatch.setattr(places, "_memories", {})
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ CONTRACT: dict[str, dict[str, str]] = {
         "mirror": "category",
         "error": "category",
     },
+    "show_config": {"option": "text", "value": "text", "source": "text"},
 }
 LONG = {**CONTRACT["platforms"], **CONTRACT["platforms+sizes"]}
 
@@ -92,6 +93,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "tags+details": Repository.tags,
     "repositories": Registry.repositories,
     "requests": Registry.requests,
+    "show_config": didlab.show_config,
 }
 
 

@@ -1,0 +1,1 @@
+"""Content on this machine's disk, by its digest: the local store."""

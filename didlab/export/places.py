@@ -1,0 +1,71 @@
+"""Which places a save may ask, what they were found to do, and which are left out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from didlab.export.blobwork import BlobWork
+
+#: Seconds for which it holds that more connections to a place bring nothing.
+REMEMBERED = 300.0
+
+
+@dataclass
+class Memory:
+    """What one place was found to do, kept for the process."""
+
+    #: Whether it honours ranges; None as long as nobody asked for one.
+    ranged: bool | None = None
+    #: Until when nobody tries whether more connections bring more.
+    useless_until: float = 0.0
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether a blob of this place may be cut for a further connection."""
+        return self.ranged is not False and time.monotonic() >= self.useless_until
+
+    def learn(self, *, gained: bool) -> None:
+        """Remember what further connections brought."""
+        self.useless_until = 0.0 if gained else time.monotonic() + REMEMBERED
+
+
+_memories: dict[str, Memory] = {}
+_lock = threading.Lock()
+
+
+def memory(place: str) -> Memory:
+    """Return what is known of a place."""
+    with _lock:
+        return _memories.setdefault(place, Memory())
+
+
+class Places:
+    """The places of one save: mirrors in order, then the registry; for each blob its own."""
+
+    def __init__(self) -> None:
+        self._dropped: set[str] = set()
+        #: What happened that people may want to know.
+        self.notes: list[str] = []
+
+    def usable(self, work: BlobWork) -> list[str]:
+        """Return the places to ask for a blob, best first; ``""`` stands for the only one."""
+        places = work.places
+        good = [p for p in places if p not in self._dropped and p not in work.bad_places]
+        fair = [p for p in places if p not in work.bad_places]
+        return good or fair or list(places) or [""]
+
+    def others(self, work: BlobWork, place: str) -> list[str]:
+        """Return the places besides ``place`` that are not known to be bad for a blob."""
+        return [p for p in self.usable(work) if p not in (place, "") and p not in work.bad_places]
+
+    def drop(self, place: str, why: str) -> None:
+        """Leave a place out for the rest of this save; what it brought stays."""
+        if place not in self._dropped:
+            self._dropped.add(place)
+            self.note(f"{place} left out: {why}")
+
+    def note(self, text: str) -> None:
+        """Remember what happened."""
+        self.notes.append(text)
