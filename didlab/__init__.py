@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from didlab.blobs.info import cache_info as cache_info
     from didlab.blobs.info import clear_cache as clear_cache
     from didlab.demo import sandbox as sandbox
+    from didlab.model.bundle import endpoints as endpoints
+    from didlab.model.bundle import plan as plan
+    from didlab.model.bundle import save as save
     from didlab.model.configuration import show_config as show_config
     from didlab.model.layer import Layer as Layer
     from didlab.model.manifest import Manifest as Manifest
@@ -46,8 +49,11 @@ _PUBLIC = {
     "Repository": "didlab.model.repository",
     "cache_info": "didlab.blobs.info",
     "clear_cache": "didlab.blobs.info",
+    "endpoints": "didlab.model.bundle",
     "open": "didlab.model.opening",
+    "plan": "didlab.model.bundle",
     "sandbox": "didlab.demo",
+    "save": "didlab.model.bundle",
     "set_options": "didlab.settings",
     "show_config": "didlab.model.configuration",
     "show_versions": "didlab.versions",

@@ -16,7 +16,7 @@
     ├── NotFound (KeyError)
     │   ├── RepositoryNotFound · ManifestNotFound · BlobNotFound
     │   ├── PlatformNotFound                   with the platforms that there are
-    │   └── LayerNotFound
+    │   └── LayerNotFound (IndexError)
     ├── TransportError (ConnectionError)
     │   ├── ConnectFailed · TlsFailed · ProxyError
     │   ├── TimedOut (TimeoutError)            no answer, or silence, for too long
@@ -98,9 +98,17 @@ __all__ = [
     "WriteFailed",
 ]
 
-# U+202A–202E and U+2066–2069 reorder text, U+200B–200F and U+FEFF hide in it.
+# U+202A–202E and U+2066–2069 reorder text. U+00AD, U+180E, U+200B–200F, U+2060–2064, U+FEFF and
+# the tags (U+E0000–E007F) hide in it.
 _INVISIBLE = frozenset(
-    [0x7F, 0xFEFF, 0x061C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+    [
+        *(0x7F, 0xAD, 0x061C, 0x180E, 0xFEFF),
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2065),
+        *range(0x2066, 0x206A),
+        *range(0xE0000, 0xE0080),
+    ]
 )
 
 
@@ -121,13 +129,16 @@ def printable(text: object, limit: int = 500) -> str:
     out = []
     for char in value:
         code = ord(char)
-        if code < 0x20 or 0x80 <= code < 0xA0:
-            out.append(f"\\x{code:02x}")
-        elif code in _INVISIBLE or 0xD800 <= code < 0xE000 or code in (0x2028, 0x2029):
-            out.append(f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
-        else:
-            out.append(char)
+        control = code < 0x20 or 0x80 <= code < 0xA0
+        unprintable = 0xD800 <= code < 0xE000 or code in (0x2028, 0x2029)
+        out.append(_escape(code) if control or unprintable or code in _INVISIBLE else char)
     return "".join(out)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _rebuild(cls: type[DidlabError], message: str, fields: dict[str, Any]) -> DidlabError:

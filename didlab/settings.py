@@ -43,11 +43,15 @@ def _from_environment() -> dict[str, Any]:
             words = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
             value: Any = words.get(text)
         else:
-            value = int(text) if text.isascii() and text.isdigit() else None
+            # Python itself refuses to read thousands of digits, with a bare ValueError.
+            number = text.isascii() and text.isdigit() and len(text) <= 9
+            value = int(text) if number else None
         if value is None:
             raise InvalidArgument(
-                f"DIDLAB_{field.name.upper()} is {text!r}",
-                hint="write 0 or 1" if isinstance(field.default, bool) else "write a number",
+                f"DIDLAB_{field.name.upper()} is {printable(text, 60)!r}",
+                hint="write 0 or 1"
+                if isinstance(field.default, bool)
+                else f"write a number, such as {field.default}",
             )
         found[field.name] = value
     return found

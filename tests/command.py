@@ -35,6 +35,7 @@ def environ(home: Path, **more: str) -> dict[str, str]:
         "XDG_RUNTIME_DIR": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
         "DOCKER_DEFAULT_PLATFORM": "linux/amd64",
+        "DIDLAB_CACHE": "0",
         "PYTHONUTF8": "1",
         **more,
     }

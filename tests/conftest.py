@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rig.lab import big_image, lab
@@ -17,6 +18,9 @@ from rig.registries import (
     registry_tls,
     registry_token,
 )
+
+from didlab.blobs import store as stores
+from didlab.blobs.store import BlobStore
 
 __all__ = [
     "_containerd",
@@ -39,6 +43,24 @@ __all__ = [
     "socks_proxy",
     "socks_proxy_auth",
 ]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_store() -> Iterator[None]:
+    """Keep nothing between tests, and out of the developer's own store; `store` switches it on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIDLAB_CACHE", "0")
+        patch.delenv("DIDLAB_CACHE_LIMIT", raising=False)
+        yield
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
+    """An empty local store, which everything in this test uses."""
+    monkeypatch.setenv("DIDLAB_CACHE", str(tmp_path / "cache"))
+    made = stores.default()
+    assert made is not None
+    return made
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -64,9 +64,7 @@ def test_the_tree_in_the_docstring_is_right(cls: type[DidlabError]) -> None:
     assert own[0] == parent
     if builtin is not None:
         assert builtin in own
-    # LayerNotFound is an IndexError besides, which its own docstring and Manifest.layer say.
-    extra = set(own[1:]) - {builtin}
-    assert extra <= ({"IndexError"} if cls is errors.LayerNotFound else set())
+    assert set(own[1:]) <= {builtin}
 
 
 def test_all_names_every_class() -> None:
@@ -212,16 +210,32 @@ def test_no_control_character_is_printed(char: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        0x061C, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A),
-        0x2028, 0x2029, 0xFEFF, 0xD800, 0xDFFF,
+        0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065),
+        *range(0x2066, 0x206A), 0x2028, 0x2029, 0xFEFF, 0xD800, 0xDFFF,
     ],
 )  # fmt: skip
 def test_no_character_that_hides_or_turns_text_is_printed(code: int) -> None:
     assert printable(f"a{chr(code)}b") == f"a\\u{code:04x}b"
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        (0xAD, r"\xad"),
+        (0xE0000, r"\U000e0000"),
+        (0xE0001, r"\U000e0001"),
+        (0xE0041, r"\U000e0041"),
+        (0xE007F, r"\U000e007f"),
+    ],
+)
+def test_what_hides_has_the_escape_of_its_length(code: int, shown: str) -> None:
+    assert printable(f"a{chr(code)}b") == f"a{shown}b"
+    assert eval(f"'{shown}'") == chr(code)
+
+
 def test_other_text_is_printed_as_it_is() -> None:
-    for text in ("plain", "grüße ☃ 你好 🐳", "back\\slash", "", "<b>"):
+    beside = "\u00ac\u00ae\u180d\u180f\u205f\u2065\U000dffff\U000e0080"
+    for text in ("plain", "grüße ☃ 你好 🐳", "back\\slash", "", "<b>", beside):
         assert printable(text) == text
     assert printable(5) == "5"
     assert printable("x" * 501) == "x" * 499 + "…"

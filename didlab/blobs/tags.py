@@ -11,7 +11,7 @@ from pathlib import Path
 
 from didlab.blobs import copying, folder
 from didlab.blobs.refusals import translated
-from didlab.errors import MalformedContent, ManifestInvalid
+from didlab.errors import DidlabError, MalformedContent
 from didlab.oci import strict_json
 from didlab.oci.config import parse_time
 from didlab.oci.descriptor import Descriptor
@@ -65,7 +65,7 @@ def recall(root: Path, name: str) -> Remembered | None:
     try:
         descriptor_number = copying.open_file(_path(root, name), os.O_RDONLY)
         try:
-            raw = copying.read_at(descriptor_number, _LIMIT, 0)
+            raw = copying.read_at(descriptor_number, _LIMIT + 1, 0)
         finally:
             os.close(descriptor_number)
         found = strict_json.loads(raw, limit=_LIMIT, error=MalformedContent, what="a stored tag")
@@ -75,6 +75,6 @@ def recall(root: Path, name: str) -> Remembered | None:
         descriptor = Descriptor.from_json(
             {key: found[key] for key in ("mediaType", "digest", "size")}, "a stored tag"
         )
-    except (OSError, MalformedContent, ManifestInvalid, KeyError):
+    except (OSError, DidlabError, KeyError):
         return None
     return None if as_of is None else Remembered(descriptor, as_of)

@@ -1,61 +1,42 @@
-"""Saving: look at what is there, write beside it, put it in place."""
+"""Saving into one file: look at what is there, write beside it, put it in place."""
 
 from __future__ import annotations
 
 import os
 import stat
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from didlab import settings
-from didlab.errors import DestinationExists, InvalidArgument
-from didlab.export import engine, pace, plan, progress
-from didlab.export.blobwork import NOTE, BlobWork
-from didlab.export.engine import Transfer
+from didlab.errors import DestinationExists
+from didlab.export import engine, plan
+from didlab.export.blobwork import BlobWork
+from didlab.export.content import Content
 from didlab.export.output import PartialFile, exists, translated
-from didlab.export.plan import SavePlan
-from didlab.export.report import SaveReport
-from didlab.oci.config import ImageConfig
+from didlab.export.plan import Hole, SavePlan
+from didlab.export.report import Made, SaveReport, report
+from didlab.export.running import Manner, note_every, run
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
-from didlab.oci.manifest import ImageManifest
-from didlab.oci.platform import Platform
-from didlab.oci.reference import Reference
 from didlab.sources.base import Source
 
 _READ = 1024 * 1024
 
 
-def save_image(
-    source: Source,
-    manifest: ImageManifest,
-    config: ImageConfig,
-    reference: Reference,
+def save_archive(
+    contents: Sequence[Content],
+    source_of: Callable[[str], Source],
     target: Path,
-    *,
-    overwrite: bool,
-    progress: Any,
-    workers: int | None,
+    manner: Manner,
 ) -> SaveReport:
-    """Write one image as the combined archive. See `didlab.Manifest.save`."""
-    platform = Platform(
-        config.os or "unknown", config.architecture or "unknown", config.variant or ""
-    )
-    planned = plan.image_archive(manifest, config.raw, platform, reference)
-    made = _save(source, planned, target, overwrite, progress, workers, title=target.name)
-    return SaveReport(
-        path=target,
-        digest=manifest.digest,
-        image_id=manifest.config.digest,
-        platform=str(platform),
-        size=planned.size,
-        downloaded=made.downloaded,
-        reused=made.reused,
-        seconds=made.seconds,
-        served=made.served,
-    )
+    """Write images as one combined archive. See `didlab.Manifest.save` and `didlab.save`.
+
+    ``source_of`` says where the blob with a digest comes from.
+    """
+    planned = plan.archive(contents)
+    made = _save(planned, lambda hole: source_of(hole.descriptor.digest), target, manner)
+    return report(target, contents, planned.size, made)
 
 
 def save_blob(
@@ -63,7 +44,8 @@ def save_blob(
 ) -> SaveReport:
     """Write one blob as it is stored. See `didlab.Layer.save`."""
     planned = plan.single_blob(descriptor)
-    made = _save(source, planned, target, overwrite, progress, 1, title=target.name)
+    manner = Manner(overwrite=overwrite, progress=progress, workers=None)
+    made = _save(planned, lambda _: source, target, manner)
     return SaveReport(
         path=target,
         digest=descriptor.digest,
@@ -74,63 +56,35 @@ def save_blob(
         reused=made.reused,
         seconds=made.seconds,
         served=made.served,
+        notes=made.notes,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What a save came to."""
-
-    downloaded: int
-    reused: int
-    seconds: float
-    served: dict[str, int]
-
-
 def _save(
-    source: Source,
-    planned: SavePlan,
-    target: Path,
-    overwrite: bool,
-    shown: Any,
-    workers: int | None,
-    *,
-    title: str,
-) -> _Made:
+    planned: SavePlan, source_of: Callable[[Hole], Source], target: Path, manner: Manner
+) -> Made:
     began = time.monotonic()
-    if workers is None:
-        workers, most = settings.current().workers, pace.MOST
-    else:
-        most = workers
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= 64:
-        raise InvalidArgument("workers= goes from 1 to 64")
-    if _taken(target, planned, overwrite):
-        return _Made(0, planned.to_fetch, time.monotonic() - began, {})
+    if _taken(target, planned, manner.overwrite):
+        return Made(0, planned.to_fetch, time.monotonic() - began)
     output = PartialFile(target, planned.size, planned.identity())
     keep = False
     try:
-        # Killed at any moment, all lanes together lose one percent, or one MiB.
-        note_every = max(NOTE, planned.to_fetch // 100 // pace.MOST)
+        every = note_every(planned.to_fetch)
         works = [
-            BlobWork(number, hole, source, output, note_every)
+            BlobWork(number, hole, source_of(hole), output, every)
             for number, hole in enumerate(planned.holes)
         ]
         kept = engine.restore(works, output) if output.taken_over else 0
-        transfer = Transfer(works, start=workers, most=max(workers, most))
-        bar = progress.start(shown, planned.to_fetch, title)
+        with output.handle() as handle:
+            for piece in planned.pieces:
+                handle.write_at(piece.offset, piece.data)
         try:
-            if kept:
-                bar.update(kept)
-            with output.handle() as handle:
-                for piece in planned.pieces:
-                    handle.write_at(piece.offset, piece.data)
             with output.flushed_behind():
-                transfer.run(bar)
+                made = run(works, kept, manner, title=target.name)
         finally:
-            keep = kept + transfer.came > 0
-            bar.close()
+            keep = any(work.left < work.size for work in works)
         try:
-            output.commit(overwrite=overwrite)
+            output.commit(overwrite=manner.overwrite)
         except DestinationExists:
             # Somebody else saved the same meanwhile: then it is there.
             if not _same(target, planned):
@@ -141,7 +95,7 @@ def _save(
         raise
     finally:
         output.abandon()
-    return _Made(planned.to_fetch - kept, kept, time.monotonic() - began, dict(transfer.served))
+    return made.lasting(time.monotonic() - began)
 
 
 def _taken(target: Path, planned: SavePlan, overwrite: bool) -> bool:

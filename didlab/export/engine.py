@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from didlab.export import pace
 from didlab.export.blobwork import BlobWork, Segment
-from didlab.export.lanes import Lane
+from didlab.export.lanes import Lane, judge
 from didlab.export.output import PartialFile
 from didlab.export.pace import Running
 from didlab.export.partial import Stretch
@@ -66,7 +66,10 @@ class Transfer:
 
         On any failure, and on Ctrl-C, the lanes are stopped, their connections shut.
         """
-        if not self._works:
+        for work in self._works:
+            if work.ready():  # nothing to bring: an empty blob
+                judge(work)
+        if all(work.done for work in self._works):
             return
         try:
             self._open_lanes(self._start)

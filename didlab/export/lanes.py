@@ -180,31 +180,43 @@ class Lane:
 
     def _judge(self, work: BlobWork) -> None:
         """Compare a complete blob's digest; once more from the start when it is wrong."""
-        descriptor = work.hole.descriptor
-        actual = work.digest()
-        if actual == descriptor.digest:
-            work.done = True
-            self._board.changed()
-            return
-        work.mismatches += 1
-        brought = sorted(filter(None, work.brought_by))
-        error = DigestMismatch(
-            f"{', '.join(brought) or work.source.location} gave content with the digest "
-            f"{actual}, asked was {descriptor.digest}",
-            host=brought[0] if brought else None,
-            expected=descriptor.digest,
-            actual=actual,
-        )
-        if work.mismatches > 1:
-            raise error
-        places = self._board.places
-        places.note(error.message)
-        work.bad_places.update(brought)
-        if len(brought) == 1 and len(work.places) > 1:
-            places.drop(brought[0], "it gave wrong bytes")
-        work.brought_by.clear()
-        self._board.count("", -work.discard())
+        error = judge(work)
+        if error is not None:
+            places = self._board.places
+            places.note(error.message)
+            work.bad_places |= work.brought_by
+            if len(work.brought_by) == 1 and len(work.places) > 1:
+                places.drop(next(iter(work.brought_by)), "it gave wrong bytes")
+            work.brought_by.clear()
+            self._board.count("", -work.discard())
         self._board.changed()
+
+
+def judge(work: BlobWork) -> DigestMismatch | None:
+    """Mark a complete blob as done if its digest is right; return the error if it is not.
+
+    Raises
+    ------
+    DigestMismatch
+        For the second time.
+    """
+    descriptor = work.hole.descriptor
+    actual = work.digest()
+    if actual == descriptor.digest:
+        work.done = True
+        return None
+    work.mismatches += 1
+    brought = sorted(filter(None, work.brought_by))
+    error = DigestMismatch(
+        f"{', '.join(brought) or work.source.location} gave content with the digest {actual}, "
+        f"asked was {descriptor.digest}",
+        host=brought[0] if brought else None,
+        expected=descriptor.digest,
+        actual=actual,
+    )
+    if work.mismatches > 1 or not work.size:
+        raise error
+    return error
 
 
 def _given_up(work: BlobWork, error: TransportError) -> Truncated:

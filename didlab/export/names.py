@@ -12,8 +12,8 @@ from didlab.oci.reference import Reference
 LONGEST = 200
 
 
-def archive_name(reference: Reference, platform: Platform) -> str:
-    """Return the file name of a saved image.
+def archive_name(reference: Reference, platform: Platform | None) -> str:
+    """Return the file name of a saved image; without a platform there are several inside.
 
     >>> archive_name(Reference.parse("nginx:1.27"), Platform("linux", "amd64"))
     'nginx_1.27_linux_amd64.tar'
@@ -26,9 +26,8 @@ def archive_name(reference: Reference, platform: Platform) -> str:
     version = reference.tag
     if version is None:
         version = digests.encoded(reference.digest or "sha256:latest")[:12]
-    tail = "_".join(
-        part for part in (version, platform.os, platform.architecture, platform.variant) if part
-    )
+    parts = (platform.os, platform.architecture, platform.variant) if platform else ()
+    tail = "_".join(part for part in (version, *parts) if part)
     name = _portable(repository)[: LONGEST - len(tail) - 5]
     return f"{name}_{_portable(tail)}.tar"
 

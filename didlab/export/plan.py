@@ -7,21 +7,22 @@ modes and times, so equal images give equal files.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from didlab.export.content import Content, identity
 from didlab.oci import digest as digests
 from didlab.oci import media_types
 from didlab.oci.descriptor import Descriptor
-from didlab.oci.manifest import ImageManifest
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
 
 BLOCK = 512
+#: The file that makes a folder or tar an image layout (image-layout.md).
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 #: Two zero blocks end a tar (POSIX pax, "ustar Interchange Format").
 END = bytes(2 * BLOCK)
 
@@ -57,12 +58,10 @@ class SavePlan:
 
     def identity(self) -> str:
         """Return sixteen hexadecimal digits that stand for the file's content."""
-        hasher = hashlib.sha256(str(self.size).encode())
-        for piece in self.pieces:
-            hasher.update(f" {piece.offset} ".encode() + piece.data)
-        for hole in self.holes:
-            hasher.update(f" {hole.offset} {hole.descriptor.digest}".encode())
-        return hasher.hexdigest()[:16]
+        parts = [str(self.size).encode()]
+        parts += [b"%d %s" % (piece.offset, piece.data) for piece in self.pieces]
+        parts += [f"{hole.offset} {hole.descriptor.digest}".encode() for hole in self.holes]
+        return identity(parts)
 
     @property
     def to_fetch(self) -> int:
@@ -70,27 +69,24 @@ class SavePlan:
         return sum(hole.descriptor.size for hole in self.holes)
 
 
-def image_archive(
-    manifest: ImageManifest, config: bytes, platform: Platform, reference: Reference
-) -> SavePlan:
-    """Plan the combined archive of one image.
+def archive(contents: Sequence[Content]) -> SavePlan:
+    """Plan the combined archive of one or more images.
 
-    The three documents that readers look for come first, then manifest and config, then the
-    layers: a reader of a stream knows what it sees.
+    The three documents that readers look for come first, then everything small, then the layers,
+    each blob once: a reader of a stream knows what it sees.
     """
-    members: list[tuple[str, bytes | Descriptor]] = [
-        ("oci-layout", _json({"imageLayoutVersion": "1.0.0"})),
-        ("index.json", _index(manifest, platform, reference)),
-        ("manifest.json", _docker_manifest(manifest, reference)),
-        (blob_path(manifest.digest), manifest.raw),
-        (blob_path(manifest.config.digest), config),
-    ]
-    taken = {manifest.digest, manifest.config.digest}
-    for layer in manifest.layers:
-        if layer.digest not in taken:
-            taken.add(layer.digest)
-            members.append((blob_path(layer.digest), layer))
-    return _lay_out(members)
+    members: dict[str, bytes | Descriptor] = {
+        "oci-layout": LAYOUT,
+        "index.json": index_json(contents),
+        "manifest.json": _docker_manifests(contents),
+    }
+    for content in contents:
+        for document in content.documents:
+            members.setdefault(blob_path(document.digest), document.raw)
+    for content in contents:
+        for blob in content.blobs:
+            members.setdefault(blob_path(blob.digest), blob)
+    return _lay_out(members.items())
 
 
 def single_blob(descriptor: Descriptor) -> SavePlan:
@@ -136,33 +132,45 @@ def _header(name: str, size: int) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def _index(manifest: ImageManifest, platform: Platform, reference: Reference) -> bytes:
-    entry: dict[str, Any] = {
-        "mediaType": manifest.media_type,
-        "digest": manifest.digest,
-        "size": len(manifest.raw),
+def index_json(contents: Sequence[Content], others: Sequence[dict[str, Any]] = ()) -> bytes:
+    """Return the ``index.json`` of an image layout; ``others`` are entries to keep before."""
+    entries = [*others, *(entry(content) for content in contents)]
+    return _json({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries})
+
+
+def entry(content: Content) -> dict[str, Any]:
+    """Return the entry of one image in ``index.json``."""
+    root, reference = content.root, content.reference
+    made: dict[str, Any] = {
+        "mediaType": root.media_type,
+        "digest": root.digest,
+        "size": len(root.raw),
     }
     if reference.tag is not None:
         # containerd (and so Docker's newer store) takes the first name, others the second.
-        entry["annotations"] = {
+        made["annotations"] = {
             "io.containerd.image.name": _tagged(reference),
             "org.opencontainers.image.ref.name": reference.tag,
         }
-    entry["platform"] = _platform(platform)
-    return _json({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry]})
+    if len(content.images) == 1 and root.digest == content.images[0].manifest.digest:
+        made["platform"] = _platform(content.images[0].platform)
+    return made
 
 
-def _docker_manifest(manifest: ImageManifest, reference: Reference) -> bytes:
-    tags = [] if reference.tag is None else [_familiar(reference)]
-    return _json(
-        [
+def _docker_manifests(contents: Sequence[Content]) -> bytes:
+    """Return ``manifest.json``: one image for each name, for it knows no platforms."""
+    items = []
+    for content in contents:
+        manifest = content.images[0].manifest
+        tags = [] if content.reference.tag is None else [_familiar(content.reference)]
+        items.append(
             {
                 "Config": blob_path(manifest.config.digest),
                 "RepoTags": tags,
                 "Layers": [blob_path(layer.digest) for layer in manifest.layers],
             }
-        ]
-    )
+        )
+    return _json(items)
 
 
 def _tagged(reference: Reference) -> str:

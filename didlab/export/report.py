@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from didlab.export.content import Content
 from didlab.sizes import human
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Bytes that came and that were there, how long it took, who served, what happened."""
+
+    downloaded: int
+    reused: int
+    seconds: float
+    served: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def lasting(self, seconds: float) -> Made:
+        """Return the same with another duration."""
+        return replace(self, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedImage:
+    """One image in a saved file.
+
+    Attributes
+    ----------
+    reference : str
+        Its canonical name.
+    digest : str
+        Digest of what the name stands for in the file: the ID in containerd's stores.
+    image_id : str
+        Digest of the config: the ID in Docker's older stores and podman.
+    platforms : tuple of str
+        The platforms inside.
+    """
+
+    reference: str
+    digest: str
+    image_id: str
+    platforms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +55,14 @@ class SaveReport(os.PathLike[str]):
     Attributes
     ----------
     path : Path
-        The file.
-    digest : str
-        Digest of the image's manifest (or of the blob): what containerd's stores show as ID.
+        The file, or the folder of an OCI layout.
+    digest : str or None
+        Digest of the image's manifest or index (of the blob, for a layer): what containerd's
+        stores show as ID. None for several images: see ``images``.
     image_id : str or None
         Digest of the config: what ``docker images`` and podman show after loading.
     platform : str or None
-        The platform that was saved.
+        The platform that was saved; several are separated by commas.
     size : int
         Bytes of the file.
     downloaded, reused : int
@@ -32,18 +71,23 @@ class SaveReport(os.PathLike[str]):
         From the call to the finished file.
     served : mapping of str to int
         Which host brought how many bytes: mirrors, or the registry.
+    notes : tuple of str
+        What went on: places that were left out, blobs that came twice.
+    images : tuple of SavedImage
+        Every image inside.
     """
 
     path: Path
-    digest: str
+    digest: str | None
     image_id: str | None
     platform: str | None
     size: int
     downloaded: int
     reused: int
     seconds: float
-    #: Host -> bytes that it brought.
     served: Mapping[str, int] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    images: tuple[SavedImage, ...] = ()
 
     @property
     def bytes_downloaded(self) -> int:
@@ -67,7 +111,35 @@ class SaveReport(os.PathLike[str]):
             how += f", {human(self.reused)} reused"
         what = f" {self.platform}" if self.platform else ""
         shown = self.image_id or self.digest
+        name = shown[:19] if shown else f"{len(self.images)} images"
         return (
-            f"<SaveReport {self.path}{what} · {shown[:19]} · {human(self.size)} · {how} "
+            f"<SaveReport {self.path}{what} · {name} · {human(self.size)} · {how} "
             f"in {self.seconds:.1f} s>"
         )
+
+
+def report(path: Path, contents: Sequence[Content], size: int, made: Made) -> SaveReport:
+    """Return the report on images that were saved."""
+    images = tuple(
+        SavedImage(
+            reference=str(content.reference),
+            digest=content.root.digest,
+            image_id=content.images[0].manifest.config.digest,
+            platforms=tuple(str(image.platform) for image in content.images),
+        )
+        for content in contents
+    )
+    only = images[0] if len(images) == 1 else None
+    return SaveReport(
+        path=path,
+        digest=only.digest if only else None,
+        image_id=only.image_id if only else None,
+        platform=", ".join(only.platforms) if only else None,
+        size=size,
+        downloaded=made.downloaded,
+        reused=made.reused,
+        seconds=made.seconds,
+        served=made.served,
+        notes=made.notes,
+        images=images,
+    )

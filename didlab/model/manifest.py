@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from didlab.errors import InvalidArgument, LayerNotFound, Unsupported
+from didlab.errors import InvalidArgument, LayerNotFound
 from didlab.model.completion import Completer
 from didlab.model.config import Config
 from didlab.model.snapshot import Snapshot, config_platform
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from didlab.model.layer import Layer
     from didlab.model.registry import Registry
     from didlab.model.repository import Repository
+    from didlab.model.saving import Platforms
 
 #: Seconds that the HTML card may wait for the manifest and config.
 CARD_SECONDS = 3.0
@@ -280,7 +280,7 @@ class Manifest:
         entries: list[HistoryEntry | None] = [None] * len(image.layers)
         if image.is_image:
             config = self._snapshot.config(image)
-            diff_ids = list(_checked_diff_ids(image, config, self.reference))
+            diff_ids = list(checked_diff_ids(image, config, self.reference))
             entries = _entries(config, len(image.layers))
         rows = [
             (
@@ -381,7 +381,7 @@ class Manifest:
         path: str | os.PathLike[str] = ".",
         *,
         format: str = "archive",  # noqa: A002 - the word that pandas' users expect
-        platform: str | None = None,
+        platform: Platforms = None,
         overwrite: bool = False,
         progress: Any = None,
         workers: int | None = None,
@@ -396,8 +396,13 @@ class Manifest:
         ----------
         path : path-like
             The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``.
-        platform : str, optional
-            The platform to save; else this object's, else the default one.
+        format : str
+            ``"archive"``, one tar for every loader; or ``"oci-dir"``, a folder that is an OCI
+            image layout (images that it holds already stay).
+        platform : str, list of str, optional
+            The platform to save; else this object's, else the default one. Several, or
+            ``"all"``, save the index with what belongs to them; Docker's older stores then take
+            the default platform, or the first.
         overwrite : bool
             Replace another file that is there already. The same content is left as it is, at the
             cost of reading it once.
@@ -415,7 +420,7 @@ class Manifest:
         Raises
         ------
         DestinationExists
-            Another file is there.
+            Another file is there, or another image has the name in a layout.
         PlatformNotFound, NotAnImage, DigestMismatch, DiskFull, WriteFailed, TransportError
             Nothing is left under the final name.
 
@@ -424,36 +429,11 @@ class Manifest:
         Downloads `size` bytes; one request for each blob, and one more for each time that a
         connection breaks.
         """
-        from didlab.export.archive import save_image
-        from didlab.export.names import archive_name
+        from didlab.export.running import Manner
+        from didlab.model import saving
 
-        if format != "archive":
-            raise Unsupported(
-                f"format={format!r} is not built yet",
-                hint='leave it at "archive": docker load, '
-                "podman, ctr and skopeo (both transports) take it",
-            )
-        if platform == "all" or isinstance(platform, list | tuple):
-            raise Unsupported("several platforms in one file are not built yet")
-        chosen = self if platform is None else self[platform]
-        image = chosen._image()
-        config = chosen._snapshot.config(image)
-        _checked_diff_ids(image, config, self.reference)
-        target = Path(path)
-        if target.is_dir():
-            target /= archive_name(self.reference, config_platform(config))
-        elif str(path).endswith(("/", os.sep)):
-            raise InvalidArgument(f"the directory {str(path)!r} does not exist")
-        return save_image(
-            self._snapshot.source,
-            image,
-            config,
-            self.reference,
-            target,
-            overwrite=overwrite,
-            progress=progress,
-            workers=workers,
-        )
+        manner = Manner(overwrite=overwrite, progress=progress, workers=workers)
+        return saving.save([self], path, format=format, platform=platform, manner=manner)
 
     # --- identity ----------------------------------------------------------------------------
 
@@ -563,9 +543,16 @@ def _size_cells(image: ImageManifest) -> tuple[int, int]:
     return len(image.layers), sum(layer.size for layer in image.layers)
 
 
-def _checked_diff_ids(
+def checked_diff_ids(
     image: ImageManifest, config: ImageConfig, reference: Reference
 ) -> tuple[str, ...]:
+    """Return the config's diff_ids, one for each layer.
+
+    Raises
+    ------
+    ManifestInvalid
+        There are more or fewer of them: docker load would refuse the image.
+    """
     from didlab.errors import ManifestInvalid
 
     if len(config.diff_ids) != len(image.layers):

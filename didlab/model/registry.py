@@ -294,6 +294,10 @@ class Registry:
         ]
         return frames.frame("requests", rows, reference=self._name)
 
+    def _contacted(self) -> list[tuple[str, str, str, str]]:
+        """Return each host asked so far: ``(host, scheme, role, registry)``."""
+        return [(*contact, self._name) for contact in self._client.contacts()]
+
     def __bool__(self) -> bool:
         return True
 

@@ -174,7 +174,7 @@ class Snapshot:
         if any(row.descriptor.platform is None for row in images):
             return
         if select(platform, [row.platform for row in images]) is None:
-            raise self._missing(platform, rows)
+            raise self.missing(platform, rows)
 
     def _check_single(self, root: ImageManifest, platform: Platform) -> None:
         if not root.is_image:
@@ -200,7 +200,7 @@ class Snapshot:
             found = self._look_into_unmarked(images, wanted, alone=platform is None)
             if found is not None:
                 return found
-            raise self._missing(wanted, rows, default=platform is None)
+            raise self.missing(wanted, rows, default=platform is None)
         child = self.document(images[at].descriptor)
         if isinstance(child, ImageIndex):
             raise ConfigInvalid(f"{self.reference}: {child.digest} is an index, not a manifest")
@@ -221,9 +221,10 @@ class Snapshot:
                 return child
         return None
 
-    def _missing(
+    def missing(
         self, wanted: Platform, rows: list[Entry], *, default: bool = False
     ) -> PlatformNotFound:
+        """Return the error for a platform that is not there, with those that are."""
         offered = (self._known_platform(row.descriptor) for row in rows if row.kind == "image")
         available = tuple(dict.fromkeys(str(platform) for platform in offered if platform))
         why = ", the default platform here" if default else ""

@@ -72,6 +72,10 @@ class Client:
         """Return one of the places by its name."""
         return next(e for e in self.endpoints if e.place.name == name)
 
+    def contacts(self) -> list[tuple[str, str, str]]:
+        """Return each place asked so far: ``(host, scheme, role)``."""
+        return list(dict.fromkeys((row.host, row.scheme, row.role) for row in self.log))
+
     def first(self, job: Callable[[Endpoint], T]) -> T:
         """Do ``job`` at the first place where it succeeds.
 

@@ -21,6 +21,9 @@ class Row:
     path: str
     attempt: int
     mirror: str | None
+    #: What the place is to the registry, and how it was spoken to.
+    role: str = ""
+    scheme: str = ""
     started: float = field(default_factory=time.time)
     status: int | None = None
     bytes: int = 0
@@ -40,12 +43,11 @@ class RequestLog:
         self._rows: deque[Row] = deque(maxlen=limit)
         self._lock = threading.Lock()
 
-    def begin(self, method: str, host: str, path: str, attempt: int, mirror: str | None) -> Row:
+    def begin(self, row: Row) -> Row:
         """Add a row for a request that is about to be sent.
 
-        ``path`` comes without its query, where signatures and tokens travel.
+        Its path comes without the query, where signatures and tokens travel.
         """
-        row = Row(method, host, path, attempt, mirror)
         with self._lock:
             self._rows.append(row)
         return row

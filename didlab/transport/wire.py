@@ -284,7 +284,13 @@ class Wire:
         home_class = self.home_class(home)
         if way == "foreign":
             _refuse_literal(url, home_class)
-        row = self._log.begin(method, url.origin.netloc, url.path, attempt, mirror)
+        role = "mirror" if mirror else "registry"
+        if way == "foreign":
+            # Whoever asks for a token takes what comes; content is asked for by its types.
+            role = "content" if "Accept" in headers else "token server"
+        row = self._log.begin(
+            Row(method, url.origin.netloc, url.path, attempt, mirror, role, url.origin.scheme)
+        )
         adapter = self._adapter(way, home_class)
         proxies: dict[str, Secret] = {}
         everything: dict[str, str | Secret] = {

@@ -83,6 +83,19 @@ SCHEMAS: Mapping[str, tuple[Column, ...]] = {
         ("size", "Int", "bytes to download for that platform"),
         ("platforms", "text", "the platforms, separated by commas"),
     ),
+    "plan": _columns(
+        ("digest", "text", "digest of the blob"),
+        ("kind", "category", "index, manifest, config or layer"),
+        ("media_type", "category", "declared format"),
+        ("size", "int", "bytes"),
+        ("images", "text", "the references that need it, separated by commas"),
+    ),
+    "endpoints": _columns(
+        ("host", "text", "host, with its port where that is unusual"),
+        ("scheme", "category", "http or https"),
+        ("role", "category", "registry, mirror, token server or content"),
+        ("registry", "category", "the registry on whose behalf"),
+    ),
     "repositories": _columns(
         ("repository", "text", "name of the repository"),
     ),

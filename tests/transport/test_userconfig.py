@@ -214,7 +214,7 @@ def test_wrong_addresses_in_the_environment(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[registry", "line 1, column"),
+        ("[registry", "see end of document"),
         ("a = 1\n[registry.'x']\nb = hunter2", "line 3, column"),
         ("mirrors = ['https://a.example']", "unknown key: mirrors"),
         ("registry = 1", "has to be a table, not a number"),
@@ -427,7 +427,7 @@ def test_arguments_travel_and_the_rest_is_found_anew(
     path = file('[registry."docker.io"]\nmirrors = "https://here.example"\ntimeout = 5')
     hub = didlab.Registry(timeout=9, ca=path.parent / PEM, username="ada", password="hunter3")
     travelling = pickle.dumps(hub)
-    for word in (b"hunter", b"here", b"ada"):
+    for word in (b"hunter", b"here.example", b"here:1", b"ada"):
         assert word not in travelling.replace(str(path.parent).encode(), b"")
     monkeypatch.setenv("DIDLAB_PROXY", "http://u:hunter2@there:1")
     file('[registry."docker.io"]\nmirrors = "https://there.example"\ntimeout = 6')
@@ -448,7 +448,7 @@ def test_a_real_mirror_from_the_file(
 ) -> None:
     file(f'[registry."{lab.host}"]\nmirrors = ["http://{registry_mirror.host}"]')
     image = didlab.open(f"{lab.host}/lab/small:1")
-    assert len(image.layers()) == 2
+    assert len(image.layers()) == 1
     log = image.registry.requests()
     assert set(log["host"]) == {registry_mirror.host}
     assert image.registry.mirrors == (f"http://{registry_mirror.host}",)

@@ -1,0 +1,72 @@
+"""How a save is to be done, and the doing of it, whatever it writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from didlab import settings
+from didlab.errors import InvalidArgument
+from didlab.export import pace, progress
+from didlab.export.blobwork import NOTE, BlobWork
+from didlab.export.engine import Transfer
+from didlab.export.report import Made
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What the user said about how to save; checked when made.
+
+    ``workers`` None: start with the setting's number, and open more where a line is slow.
+    """
+
+    overwrite: bool = False
+    progress: Any = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        number = self.workers
+        if number is None:
+            return
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 64:
+            raise InvalidArgument("workers= goes from 1 to 64")
+
+    @property
+    def lanes(self) -> tuple[int, int]:
+        """How many connections to start with, and the most."""
+        if self.workers is not None:
+            return self.workers, self.workers
+        start = settings.current().workers
+        return start, max(start, pace.MOST)
+
+
+def note_every(total: int) -> int:
+    """Return how often to write the journal of a save of ``total`` bytes.
+
+    Killed at any moment, all lanes together lose one percent, or one MiB.
+    """
+    return max(NOTE, total // 100 // pace.MOST)
+
+
+def run(works: Sequence[BlobWork], kept: int, manner: Manner, *, title: str) -> Made:
+    """Bring every blob to its place, showing how far it is; ``kept`` bytes are there already."""
+    began = time.monotonic()
+    total = sum(work.size for work in works)
+    start, most = manner.lanes
+    transfer = Transfer(works, start=start, most=most)
+    bar = progress.start(manner.progress, total, title)
+    try:
+        if kept:
+            bar.update(kept)
+        transfer.run(bar)
+    finally:
+        bar.close()
+    return Made(
+        downloaded=total - kept,
+        reused=kept,
+        seconds=time.monotonic() - began,
+        served=dict(transfer.served),
+        notes=tuple(transfer.places.notes),
+    )

@@ -1,0 +1,184 @@
+"""From manifests to what a save writes: which platforms, which documents, which blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from didlab.errors import InvalidArgument, PlatformNotFound, Unsupported
+from didlab.export import content as contents
+from didlab.export.archive import save_archive
+from didlab.export.content import Content, Document, Image
+from didlab.export.layout import save_layout
+from didlab.export.names import archive_name
+from didlab.export.report import SaveReport
+from didlab.export.running import Manner
+from didlab.model.manifest import Manifest, checked_diff_ids
+from didlab.model.snapshot import Entry, Snapshot, config_platform
+from didlab.oci.descriptor import Descriptor
+from didlab.oci.manifest import ImageIndex, ImageManifest
+from didlab.oci.platform import Platform, default_platform, select
+from didlab.oci.reference import Reference
+from didlab.sources.base import Source
+
+#: What ``platform=`` takes: one, several, ``"all"``, or None for each image's own.
+Platforms = str | Platform | Sequence[str | Platform] | None
+
+FORMATS = ("archive", "oci-dir")
+
+
+def save(
+    manifests: Sequence[Manifest],
+    path: str | os.PathLike[str],
+    *,
+    format: str = "archive",  # noqa: A002
+    platform: Platforms = None,
+    manner: Manner,
+) -> SaveReport:
+    """Save images together, what they share once. See `didlab.save`."""
+    if format not in FORMATS:
+        raise Unsupported(
+            f"format={format!r} is not built yet",
+            hint=f"there are {' and '.join(repr(name) for name in FORMATS)}; the archive is taken "
+            "by docker load, podman, ctr and skopeo (both transports)",
+        )
+    gathered = [gather(manifest, platform) for manifest in manifests]
+    _check_names(gathered)
+    sources: dict[str, Source] = {}
+    for manifest, content in zip(manifests, gathered, strict=True):
+        for blob in content.blobs:
+            sources.setdefault(blob.digest, manifest._snapshot.source)
+    target = _target(path, format, gathered)
+    write = save_archive if format == "archive" else save_layout
+    return write(gathered, sources.__getitem__, target, manner)
+
+
+def gather(manifest: Manifest, platform: Platforms) -> Content:
+    """Return what a save of one manifest writes: documents fetched, layers as descriptors.
+
+    Raises
+    ------
+    PlatformNotFound, NotAnImage, ManifestInvalid, TransportError
+    """
+    snapshot, own = manifest._snapshot, manifest._platform
+    names: list[Any] = []
+    several = platform == "all"
+    if isinstance(platform, list | tuple | set | frozenset):
+        several, names = True, list(platform)
+    if own is not None and several:
+        raise InvalidArgument(
+            f"{manifest!r} is about one platform already, {platform!r} is more",
+            hint="save the manifest without a platform",
+        )
+    root = snapshot.root() if several else None
+    if several and isinstance(root, ImageIndex):
+        wanted = None if platform == "all" else [_parsed(name) for name in names]
+        return _several(snapshot, root, wanted)
+    if several and platform != "all":
+        chosen = [manifest[_parsed(name)] for name in names]
+        if len(chosen) != 1:
+            raise PlatformNotFound(
+                f"{manifest.reference} is a single image, not {len(chosen)} platforms",
+                reference=str(manifest.reference),
+            )
+        return gather(chosen[0], None)
+    if not several and platform is not None:
+        manifest = manifest[_parsed(platform)]
+    image = _image(snapshot, snapshot.manifest(manifest._platform))
+    return contents.single(image, manifest.reference)
+
+
+def _parsed(name: Any) -> Platform:
+    return name if isinstance(name, Platform) else Platform.parse(name)
+
+
+def _image(snapshot: Snapshot, manifest: ImageManifest) -> Image:
+    config = snapshot.config(manifest)
+    checked_diff_ids(manifest, config, snapshot.reference)
+    return Image(manifest, config.raw, config_platform(config))
+
+
+def _several(snapshot: Snapshot, root: ImageIndex, wanted: list[Platform] | None) -> Content:
+    """Return an index with several, or all, of its platforms, and what belongs to them."""
+    entries = snapshot.entries()
+    if wanted is None:
+        keep = {entry.descriptor.digest for entry in entries}
+    else:
+        keep = _chosen(snapshot, entries, wanted)
+    index = contents.cut(root, keep)
+    documents = [index]
+    images: list[Image] = []
+    blobs: list[Descriptor] = []
+    for entry in entries:
+        if entry.descriptor.digest not in keep:
+            continue
+        child = snapshot.document(entry.descriptor)
+        documents.append(Document(child.digest, child.media_type, child.raw))
+        if isinstance(child, ImageManifest):
+            raw = snapshot.source.fetch(child.config)
+            documents.append(Document(child.config.digest, child.config.media_type, raw))
+            blobs += child.layers
+            if entry.kind == "image" and child.is_image:
+                images.append(_image(snapshot, child))
+    if not images:
+        raise PlatformNotFound(
+            f"{snapshot.reference} holds no image", reference=str(snapshot.reference)
+        )
+    at = select(default_platform(), [image.platform for image in images])
+    if at is not None:
+        images.insert(0, images.pop(at))
+    return Content(snapshot.reference, index, tuple(images), tuple(documents), tuple(blobs))
+
+
+def _chosen(snapshot: Snapshot, entries: list[Entry], wanted: list[Platform]) -> set[str]:
+    """Return the digests of the wanted platforms, of what is attached to them, and of the way."""
+    images = [entry for entry in entries if entry.kind == "image"]
+    keep: set[str] = set()
+    for platform in wanted:
+        at = select(platform, [entry.platform for entry in images])
+        if at is None:
+            raise snapshot.missing(platform, entries)
+        keep.add(images[at].descriptor.digest)
+    for entry in entries:
+        about = entry.descriptor.annotations.get("vnd.docker.reference.digest")
+        if about in keep:
+            keep.add(entry.descriptor.digest)
+    if any(entry.kind == "index" for entry in entries):
+        # A nested index is kept whole or not at all: cutting it would change its digest, too.
+        raise Unsupported(
+            f"{snapshot.reference} has indexes inside its index; some of its platforms cannot be "
+            "taken by themselves together",
+            hint='save one platform, or platform="all"',
+        )
+    return keep
+
+
+def _check_names(gathered: Iterable[Content]) -> None:
+    seen: dict[str, str] = {}
+    for content in gathered:
+        name = str(content.reference)
+        if seen.setdefault(name, content.root.digest) != content.root.digest:
+            raise InvalidArgument(f"{name} stands for two images in one file")
+
+
+def _target(path: str | os.PathLike[str], format: str, gathered: Sequence[Content]) -> Path:  # noqa: A002
+    target = Path(path)
+    if format == "oci-dir":
+        return target
+    if target.is_dir():
+        content = gathered[0]
+        if len(gathered) > 1:
+            raise InvalidArgument(
+                "several images want the name of a file", hint=f"{target / 'bundle.tar'}"
+            )
+        return target / _file_name(content.reference, content)
+    if str(path).endswith(("/", os.sep)):
+        raise InvalidArgument(f"the directory {str(path)!r} does not exist")
+    return target
+
+
+def _file_name(reference: Reference, content: Content) -> str:
+    platform = content.images[0].platform if len(content.images) == 1 else None
+    return archive_name(reference, platform)
