@@ -28,7 +28,8 @@ def open_file(path: Path, how: int) -> int:
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
     """Return up to ``size`` bytes; the position of the descriptor may move."""
     if hasattr(os, "pread"):
-        return os.pread(descriptor, size, offset)
+        data: bytes = os.pread(descriptor, size, offset)
+        return data
     os.lseek(descriptor, offset, os.SEEK_SET)  # Windows
     return os.read(descriptor, size)
 

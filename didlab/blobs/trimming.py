@@ -94,17 +94,19 @@ def _shrink(kept: list[Kept], excess: int, now: float) -> None:
             # Written while the clock was wrong: its age counts from now on.
             with contextlib.suppress(OSError):
                 os.utime(one.path, (now, now))
-        elif one.age(now) >= RECENT and _unused(one) and _remove(one):
+        elif one.age(now) >= RECENT and _drop(one):
             excess -= one.size
 
 
-def _unused(one: Kept) -> bool:
-    # Another process may have begun to use it since the folder was listed.
+def _drop(one: Kept) -> bool:
+    """Remove a blob unless another process began to use it since the folder was listed."""
     try:
         status = os.lstat(one.path)
+    except FileNotFoundError:
+        return True  # another process makes room as well, and more need not go
     except OSError:
         return False
-    return max(status.st_atime, status.st_mtime) <= one.used
+    return max(status.st_atime, status.st_mtime) <= one.used and _remove(one)
 
 
 def clear(root: Path) -> int:

@@ -44,6 +44,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if unknown:
         _refuse(parser, args, f"unrecognized arguments: {' '.join(unknown)}")
+    if args.command in ("save", "plan"):
+        _check_platforms(parser, args)
     if args.command == "save":
         _check_save(parser, args)
     return args
@@ -54,13 +56,31 @@ def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, why: str)
     own.error(why)
 
 
+def _check_platforms(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Make of what was repeated what the library takes: None, one name, "all", or a list."""
+    named = list(dict.fromkeys(args.platform or ()))
+    if "all" in named and len(named) > 1:
+        _refuse(parser, args, "--platform all stands for every platform, by itself")
+    args.platform = named if len(named) > 1 else named[0] if named else None
+
+
 def _check_save(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    if args.output == "-":
+    output, several = args.output, len(args.references) > 1
+    if output == "-":
         _refuse(parser, args, "-o takes a file or directory; a tar is written in any order")
-    if len(args.references) > 1 and args.output is not None and Path(args.output).is_file():
-        _refuse(parser, args, "several images need a directory after -o, this is a file")
+    if args.format == "oci-dir":
+        if several and output is None:
+            _refuse(parser, args, "several images in one layout need -o and a directory")
+        if output is not None and Path(output).is_file():
+            _refuse(parser, args, "a layout is a directory, -o names a file")
+    elif several and output is not None and Path(output).is_file() and not _is_tar(output):
+        _refuse(parser, args, "several images go into a directory or a .tar, this is a file")
+
+
+def _is_tar(path: str) -> bool:
+    return path.lower().endswith(".tar")
 
 
 def build() -> _Parser:
@@ -85,20 +105,14 @@ def build() -> _Parser:
         made.set_defaults(run=_later(name), parser=made)
         return made
 
-    talk, net, shape, one = _talk(), _net(), _shape(), _platform()
+    talk, net, shape, one, some = _talk(), _net(), _shape(), _platform(), _platforms()
 
-    save = add("save", "save images as tars that docker load takes", one, net, shape, talk)
-    save.add_argument(
-        "references", metavar="REF", nargs="+", help="nginx:1.27, ghcr.io/o/i@sha256:…"
-    )
-    save.add_argument(
-        "-o",
-        "--output",
-        metavar="PATH",
-        help="the file to write, or a directory (one file each when there are several images); "
-        "default: the current directory",
-    )
-    save.add_argument("--overwrite", action="store_true", help="replace other files at the target")
+    _saving(add("save", "save images as tars that docker load takes", some, net, shape, talk))
+    for name, summary, *parents in (
+        ("plan", "list what a save would download, each blob once", some),
+        ("endpoints", "list the hosts that a save contacts, for a firewall's rules"),
+    ):
+        _references(add(name, summary, *parents, net, shape, talk))
 
     platforms = add("platforms", "list the platforms of an image", net, shape, talk)
     _reference(platforms)
@@ -131,6 +145,9 @@ def build() -> _Parser:
         "--ask-helpers", action="store_true", help="run credential helpers to see if they answer"
     )
 
+    cache = add("cache", "show where the local store lies and how full it is", shape, talk)
+    cache.add_argument("--clear", action="store_true", help="empty it")
+
     sandbox = add("sandbox", "serve a small demo registry until Ctrl+C", talk)
     sandbox.add_argument("--port", type=_port, default=0, help="default: a free one")
     sandbox.add_argument("--auth", action="store_true", help="ask for a login: demo, demo")
@@ -147,6 +164,39 @@ def _later(name: str) -> Callable[[argparse.Namespace], int]:
         return code
 
     return run
+
+
+def _saving(parser: argparse.ArgumentParser) -> None:
+    _references(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="the file to write, or a directory; several images go into one NAME.tar, what they "
+        "share once, or into a directory, a file each; default: the current directory",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("archive", "oci-dir"),
+        default="archive",
+        help="archive: one tar for every loader (the default); oci-dir: an OCI image layout, "
+        "which keeps the images that it has",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace other files at the target"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="connections at a time; default: 4, more where a line is slow for each of them",
+    )
+
+
+def _references(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "references", metavar="REF", nargs="+", help="nginx:1.27, ghcr.io/o/i@sha256:…"
+    )
 
 
 def _reference(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +235,17 @@ def _platform() -> _Parser:
     return parser
 
 
+def _platforms() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument(
+        "--platform",
+        action="append",
+        metavar="P",
+        help="as elsewhere; repeatable, or all: then the index is kept with what belongs to it",
+    )
+    return parser
+
+
 def _net() -> _Parser:
     parser = _Parser(add_help=False)
     add = parser.add_argument_group("registry").add_argument
@@ -196,6 +257,7 @@ def _net() -> _Parser:
     add("--client-cert", metavar="FILE", help="a PEM certificate to show to the registry")
     add("--client-key", metavar="FILE", help="its key, if that is another file")
     add("--auth-host", action="append", default=[], metavar="HOST", help="a token server to trust")
+    add("--offline", action="store_true", help="send nothing; answer from the local store")
     add("--timeout", type=_seconds, metavar="SECONDS", help="for connecting and for each answer")
     return parser
 
@@ -208,6 +270,16 @@ def _seconds(text: str) -> float:
 
 
 _seconds.__name__ = "number of seconds"
+
+
+def _workers(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 64:
+        raise argparse.ArgumentTypeError(f"not a number from 1 to 64: {text!r}")
+    return value
+
+
+_workers.__name__ = "number of connections"
 
 
 def _port(text: str) -> int:

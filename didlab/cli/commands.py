@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
+from typing import Any
 
+from didlab.blobs.info import cache_info, clear_cache
 from didlab.cli import connection, messages, summary
 from didlab.cli.tables import Output, Table
 from didlab.errors import InvalidArgument
-from didlab.model import configuration
+from didlab.model import bundle, configuration
 from didlab.model.manifest import Manifest
 from didlab.model.opening import open as open_image
 from didlab.model.registry import Registry
 from didlab.oci.reference import Reference
+from didlab.sizes import human
 
 
 def _image(args: argparse.Namespace) -> Manifest:
@@ -98,6 +102,42 @@ def show_config(args: argparse.Namespace) -> int:
     """Show what holds for a registry."""
     found = configuration.show_config(args.registry, ask_helpers=args.ask_helpers)
     Output(args.shape).table(Table.of(found))
+    return 0
+
+
+def plan(args: argparse.Namespace) -> int:
+    """List what a save would download; the sum goes to stderr, for people."""
+    found = Table.of(
+        bundle.plan(args.references, platform=args.platform, **connection.options(args))
+    )
+    Output(args.shape).table(found, "kind", "size", "digest", "images")
+    if args.shape == "text" and not args.quiet and connection.at_terminal(sys.stderr):
+        sizes = [row["size"] for row in found.records()]
+        many = f"{len(sizes)} blobs" if len(sizes) != 1 else "1 blob"
+        sys.stderr.write(f"{many}, {human(sum(sizes))} together\n")
+    return 0
+
+
+def endpoints(args: argparse.Namespace) -> int:
+    """List the hosts that a save contacts."""
+    found = bundle.endpoints(args.references, **connection.options(args))
+    Output(args.shape).table(Table.of(found), "host", "scheme", "role", "registry")
+    return 0
+
+
+def cache(args: argparse.Namespace) -> int:
+    """Show the local store, or empty it."""
+    output = Output(args.shape)
+    facts: dict[str, Any] = {"freed": clear_cache()} if args.clear else asdict(cache_info())
+    if facts.get("path") is not None:
+        facts["path"] = str(facts["path"])
+    if args.shape == "json":
+        output.json(facts)
+        return 0
+    if output.person:
+        bytes_of = {"freed", "bytes", "limit", "partial_bytes"}
+        facts = {name: human(value) if name in bytes_of else value for name, value in facts.items()}
+    output.table(Table(("field", "value"), list(facts.items())))
     return 0
 
 

@@ -28,6 +28,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "client_cert": client_cert,
         "auth_hosts": tuple(args.auth_host),
         "timeout": args.timeout,
+        "offline": args.offline,
     }
     if args.username is not None:
         made.update(username=args.username, password=password(args.username))

@@ -56,8 +56,8 @@ def _guarded(run: Callable[[], int]) -> int:
             # Now, not at exit: only here a closed pipe or a full disk can be told.
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except KeyboardInterrupt:
-        messages.say("interrupted")
+    except KeyboardInterrupt as stopped:
+        messages.say(f"interrupted; {stopped}" if str(stopped) else "interrupted")
         return INTERRUPTED
     except DidlabError as error:
         messages.fail(error)

@@ -22,6 +22,9 @@ _OPTIONS = tuple(
         (r"\bproxy='([^']*)'", r"--proxy \1"),
         (r"\bm\[\"([^\"]*)\"\]", r"--platform \1"),
         (r"registry\['name'\]", "REGISTRY/NAME"),
+        (r"\bplatform=\"all\"", "--platform all"),
+        (r"\bthe same call goes on\b", "the same command goes on"),
+        (r"\boffline=True\b", "--offline"),
         (r"\bmirrors=", "--mirror"),
         (r"\bclient_cert=", "--client-cert"),
         (r"\b(proxy|timeout|username|ca)=(?=[\s,;)]|$)", r"--\1"),
@@ -53,9 +56,10 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def fail(error: BaseException) -> None:
-    """Tell a failure."""
-    say(describe(error))
+def fail(error: BaseException, more: str = "") -> None:
+    """Tell a failure, and ``more`` unless that is said already."""
+    text = describe(error)
+    say(f"{text}; {more}" if more and more not in text else text)
 
 
 def fail_unexpectedly(error: BaseException) -> None:

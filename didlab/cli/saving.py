@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from didlab.cli.tables import Output, Table
 from didlab.errors import DidlabError, InvalidArgument, WriteFailed, printable
 from didlab.export.names import archive_name
 from didlab.export.report import SaveReport
+from didlab.model import bundle, saving
 from didlab.model.manifest import Manifest
 from didlab.model.opening import open as open_image
-from didlab.oci.platform import Platform
 
 _COLUMNS = (
     "path", "reference", "platform", "digest", "image_id", "size", "downloaded", "reused",
     "seconds",
 )  # fmt: skip
+#: As the library's own hints say it, in the words of the command line.
+_GOES_ON = "what came is kept: the same command goes on from there"
 
 
 def save(args: argparse.Namespace) -> int:
-    """Save every image; one that fails does not stop the others."""
+    """Save every image; one that fails does not stop the others, unless they share a file."""
     output = Output(args.shape)
     options = connection.options(args)
     failed = False
@@ -38,26 +41,20 @@ def save(args: argparse.Namespace) -> int:
         except DidlabError as error:
             messages.fail(error)
             failed = True
+    jobs = [[image] for image in images]
+    if len(args.references) > 1 and together(args):
+        jobs = [] if failed else [images]
     rows: list[tuple[Any, ...]] = []
     written: set[Path] = set()
-    many = len(args.references) > 1
     try:
-        for image in images:
-            try:
-                target = _target(image, args.output, many, written)
-                report = image.save(
-                    target,
-                    overwrite=args.overwrite,
-                    progress=False if args.quiet else None,
-                )
-            except DidlabError as error:
-                messages.fail(error)
+        for job in jobs:
+            report = _run(job, args, written)
+            if report is None:
                 failed = True
                 continue
-            written.add(target)
-            rows.append(_row(image, report))
+            rows += _rows(report)
             if args.shape == "text":
-                _tell(report, output, args.quiet)
+                _tell(report, output, hint=not args.quiet and args.format == "archive")
     finally:
         # Also what was saved before Ctrl+C.
         if args.shape != "text":
@@ -65,21 +62,84 @@ def save(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _open(reference: str, platform: str | None, options: dict[str, Any]) -> Manifest:
-    image = open_image(reference, platform, **options)
-    if platform is None and choose.possible():
+def together(args: argparse.Namespace) -> bool:
+    """Whether several images go into one file: a tar that is named, or a layout."""
+    if args.output is None:
+        return False
+    named = args.output.lower().endswith(".tar") and not Path(args.output).is_dir()
+    return named or args.format == "oci-dir"
+
+
+def _open(reference: str, platforms: str | list[str] | None, options: dict[str, Any]) -> Manifest:
+    if isinstance(platforms, str) and platforms != "all":
+        return open_image(reference, platforms, **options)
+    image = open_image(reference, **options)
+    if platforms is None and choose.possible():
         return choose.choose(image)
     return image
 
 
-def _target(image: Manifest, output: str | None, many: bool, written: set[Path]) -> Path:
-    """Return the file to write; a directory is made once the image is known to be there."""
+def _run(images: list[Manifest], args: argparse.Namespace, written: set[Path]) -> SaveReport | None:
+    """Save what belongs into one file; None when it failed, which is told."""
+    several = args.platform if args.platform == "all" or isinstance(args.platform, list) else None
+    left: set[Path] = set()
+    target = None
+    try:
+        target = _target(images, args, several, written)
+        left = set(_left_over(target))
+        made = bundle.save(
+            images,
+            target,
+            format=args.format,
+            platform=several,
+            overwrite=args.overwrite,
+            progress=False if args.quiet else None,
+            workers=args.workers,
+        )
+    except DidlabError as error:
+        messages.fail(error, _more(target, left))
+        return None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_more(target, left)) from None
+    written.add(target)
+    return made
+
+
+def _more(target: Path | None, before: set[Path]) -> str:
+    kept = target is not None and not before.issuperset(_left_over(target))
+    return _GOES_ON if kept else ""
+
+
+def _left_over(target: Path) -> Iterator[Path]:
+    """Yield the partial files that wait for the next save of this target."""
+    try:
+        yield from target.parent.glob(f".{_literal(target.name[:30])}*.free-*.part")
+        yield from target.glob("blobs/*/.*.free-*.part")
+    except OSError:
+        return
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
+
+
+def _target(
+    images: Sequence[Manifest],
+    args: argparse.Namespace,
+    platforms: str | list[str] | None,
+    written: set[Path],
+) -> Path:
+    """Return what to write; a folder is made once the image is known to be there."""
+    output = args.output
     folder = Path(output or ".")
-    if output is not None and not many and not folder.is_dir() and not _ends_as_folder(output):
+    if output is not None and _is_target(output, args):
         return folder
-    config = image.config()
-    platform = Platform(config.os or "unknown", config.architecture or "unknown", config.variant)
-    target = folder / archive_name(image.reference, platform)
+    image = images[0]
+    inside = saving.gather(image, platforms).images
+    only = inside[0].platform if len(inside) == 1 else None
+    target = folder / archive_name(image.reference, only)
+    if args.format == "oci-dir":
+        target = target.with_suffix("")
     if target in written:
         # Names leave the registry out; --overwrite must not replace what this call wrote.
         raise InvalidArgument(
@@ -95,29 +155,39 @@ def _target(image: Manifest, output: str | None, many: bool, written: set[Path])
     return target
 
 
+def _is_target(output: str, args: argparse.Namespace) -> bool:
+    """Whether ``-o`` names what to write, not the folder for it."""
+    if args.format == "oci-dir" or together(args):
+        return True
+    several = len(args.references) > 1
+    return not (several or Path(output).is_dir() or _ends_as_folder(output))
+
+
 def _ends_as_folder(text: str) -> bool:
     return text.endswith(tuple(filter(None, ("/", os.sep, os.altsep))))
 
 
-def _row(image: Manifest, report: SaveReport) -> tuple[Any, ...]:
-    facts = {
-        "path": os.fspath(report),
-        "reference": str(image.reference),
-        "platform": report.platform,
-        "digest": report.digest,
-        "image_id": report.image_id,
-        "size": report.size,
-        "downloaded": report.downloaded,
-        "reused": report.reused,
-        "seconds": round(report.seconds, 3),
-    }
-    return tuple(facts[name] for name in _COLUMNS)
+def _rows(report: SaveReport) -> Iterator[tuple[Any, ...]]:
+    """Yield a row for each image; size, bytes and seconds are those of its file."""
+    for image in report.images:
+        facts = {
+            "path": os.fspath(report),
+            "reference": image.reference,
+            "platform": ", ".join(image.platforms),
+            "digest": image.digest,
+            "image_id": image.image_id,
+            "size": report.size,
+            "downloaded": report.downloaded,
+            "reused": report.reused,
+            "seconds": round(report.seconds, 3),
+        }
+        yield tuple(facts[name] for name in _COLUMNS)
 
 
-def _tell(report: SaveReport, output: Output, quiet: bool) -> None:
+def _tell(report: SaveReport, output: Output, *, hint: bool) -> None:
     path = os.fspath(report)
     output.lines([printable(path, len(path) + 1) if output.person else path])
     output.stream.flush()
-    if not quiet and connection.at_terminal(sys.stderr):
+    if hint and connection.at_terminal(sys.stderr):
         quoted = subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)
         sys.stderr.write(f"Load it with: docker load -i {printable(quoted, len(quoted) + 1)}\n")

@@ -16,15 +16,17 @@ from didlab.export import pace
 from didlab.export.blobwork import BlobWork, Segment
 from didlab.export.lanes import Lane, judge
 from didlab.export.output import PartialFile
-from didlab.export.pace import Running
+from didlab.export.pace import Meter, Running, Trial
 from didlab.export.partial import Stretch
 from didlab.export.places import Places, memory
 from didlab.export.progress import Progress
 
 #: Seconds between two looks of the watching thread, and so for Ctrl-C to be seen.
 LOOK = 0.05
-#: Seconds over which a rate is measured.
-WINDOW = 0.5
+#: Seconds over which a rate is measured; before a trial, and during one.
+SHORT, WINDOW = 0.15, 0.5
+#: Seconds of a trial.
+TRIAL = 2.0
 #: Seconds without a byte after which another place takes a stretch over.
 STALLED = 5.0
 
@@ -55,9 +57,9 @@ class Transfer:
         self._shown = 0
         self._noted = 0
         self.served: Counter[str] = Counter()
-        # Whether further lanes brought more; and a trial: since when, what came before it, lanes.
+        # Whether further lanes brought more, and the trial that is to tell.
         self._proved = False
-        self._trial: tuple[float, float, int] | None = None
+        self._trial: Trial | None = None
 
     # --- the watching thread -----------------------------------------------------------------
 
@@ -83,7 +85,7 @@ class Transfer:
             lane.thread.join(timeout=5.0)
 
     def _watch(self, progress: Progress) -> None:
-        marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
+        meter = Meter(time.monotonic())
         while True:
             with self._condition:
                 # With a timeout: a bare wait cannot be interrupted on Windows.
@@ -95,11 +97,8 @@ class Transfer:
             if finished:
                 return
             now = time.monotonic()
-            marks.append((now, self.came))
-            while len(marks) > 2 and marks[1][0] <= now - WINDOW:
-                marks.pop(0)
-            span = now - marks[0][0]
-            self._steer(now, (self.came - marks[0][1]) / span if span > 0 else 0.0)
+            meter.read(now, self.came)
+            self._steer(now, meter)
 
     def _show(self, progress: Progress) -> None:
         came, notes = self.came, self.places.notes
@@ -129,17 +128,18 @@ class Transfer:
             self._lanes.append(lane)
             lane.thread.start()
 
-    def _steer(self, now: float, rate: float) -> None:
+    def _steer(self, now: float, meter: Meter) -> None:
         """Take over what stalls; open further lanes where they bring more."""
         with self._condition:
             self._take_over(now)
             count = len(self._lanes)
             if self._trial is not None:
-                since, before, lanes = self._trial
-                if now - since < 2 * WINDOW:
+                trial = self._trial
+                trial.best = max(trial.best, meter.rate(WINDOW))
+                if now - trial.since < TRIAL:
                     return
                 self._trial = None
-                gained = pace.gained(before, rate, lanes, count)
+                gained = pace.gained(trial.before, trial.best)
                 self._proved = self._proved or gained
                 for work, _, _ in self._running(now):
                     for place in self.places.usable(work):
@@ -153,7 +153,8 @@ class Transfer:
             )
             if slow:
                 # All at once: on a line that is slow for each connection every one counts.
-                self._trial = (now, rate, count)
+                # Just before: many servers begin with a burst, which is no rate to compare with.
+                self._trial = Trial(now, meter.rate(SHORT))
                 self._open_lanes(self._most - count)
 
     def _running(self, now: float) -> list[tuple[BlobWork, Segment, Running]]:

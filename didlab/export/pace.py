@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,41 @@ WORTH_LATE = 0.3
 SMALLEST = 256 * 1024
 #: More connections must bring this much more, or there will be no further ones.
 GAIN = 1.15
+
+
+class Meter:
+    """Rates, from what had come at each look.
+
+    >>> meter = Meter(0.0)
+    >>> for second in range(1, 5):
+    ...     meter.read(float(second), second * 100)
+    >>> meter.rate(2.0)
+    100.0
+    """
+
+    def __init__(self, now: float) -> None:
+        self._marks: deque[tuple[float, int]] = deque([(now, 0)], maxlen=1000)
+
+    def read(self, now: float, came: int) -> None:
+        """Take note of what has come until now."""
+        self._marks.append((now, came))
+
+    def rate(self, seconds: float) -> float:
+        """Return the bytes a second over the last ``seconds``, or as far back as known."""
+        now, came = self._marks[-1]
+        then, before = next(
+            (mark for mark in reversed(self._marks) if mark[0] <= now - seconds), self._marks[0]
+        )
+        return (came - before) / (now - then) if now > then else 0.0
+
+
+@dataclass(slots=True)
+class Trial:
+    """Whether more connections bring more: since when, the rate before, the best since."""
+
+    since: float
+    before: float
+    best: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +104,10 @@ def cut(position: int, stop: int, *, others: float = 1.0) -> int:
     return position + int((stop - position) / (1 + others))
 
 
-def gained(before: float, after: float, connections_before: int, connections_after: int) -> bool:
-    """Whether more connections brought more, as measured before and after.
+def gained(before: float, after: float) -> bool:
+    """Whether more connections brought more, by the rates before and after.
 
-    >>> gained(4e6, 8e6, 1, 2), gained(10e6, 10.4e6, 4, 8)
+    >>> gained(4e6, 8e6), gained(10e6, 10.4e6)
     (True, False)
     """
-    if connections_after <= connections_before:
-        return True
     return after >= before * GAIN

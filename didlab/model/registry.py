@@ -85,7 +85,7 @@ class Registry:
     timeout : float or (float, float)
         Seconds for a connection and between two pieces of an answer; default (10, 30).
     trust_env : bool
-        Whether proxies and certificate bundles of the environment hold.
+        Whether proxies, mirrors and certificate bundles of the environment hold.
     offline : bool
         Send nothing: answer from the local store (see `didlab.cache_info`) what was looked at
         before; a tag stands for what it named then, as a warning says.

@@ -18,6 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from didlab.transport.patience import patient
 from didlab.transport.secret import Secret
 
 #: Called with the host and the peer's address of each new connection; raises to refuse it.
@@ -47,7 +48,7 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
 
 
 def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
-    class Looked(base):  # type: ignore[misc]
+    class Looked(patient(base)):  # type: ignore[misc]
         def _new_conn(self) -> Any:
             sock = super()._new_conn()
             try:
@@ -96,8 +97,12 @@ class Adapter(requests.adapters.HTTPAdapter):
         known = proxy in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if not known:
-            pools = manager.pool_classes_by_scheme
-            manager.pool_classes_by_scheme = {**pools, "https": _quiet(pools["https"])}
+            pools = dict(manager.pool_classes_by_scheme)
+            pools["https"] = _quiet(pools["https"])
+            for scheme, pool in pools.items():
+                connection = patient(pool.ConnectionCls)
+                pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
+            manager.pool_classes_by_scheme = pools
         return manager
 
     def build_connection_pool_key_attributes(

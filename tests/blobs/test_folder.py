@@ -209,6 +209,39 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
     assert sum(path.exists() for path in paths) == 3
 
 
+def test_two_that_make_room_at_once_remove_no_more_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(tmp_path / "cache", 10_000)
+    paths = [put(store, bytes([n]) * 300, 1000 - n) for n in range(5)]
+    real = trimming.blobs
+
+    def listed(root: Path) -> list[trimming.Kept]:
+        found = list(real(root))
+        monkeypatch.setattr(trimming, "blobs", real)
+        trimming.trim(root, 1000)  # the other one, meanwhile
+        return found
+
+    monkeypatch.setattr(trimming, "blobs", listed)
+    trimming.trim(store.root, 1000)
+    assert [path.exists() for path in paths] == [False, False, True, True, True]
+
+
+def test_what_is_used_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BlobStore(tmp_path / "cache", 10_000)
+    paths = [put(store, bytes([n]) * 300, 1000 - n) for n in range(5)]
+    real = trimming.blobs
+
+    def listed(root: Path) -> list[trimming.Kept]:
+        found = list(real(root))
+        store.get(digests.of(bytes([0]) * 300))
+        return found
+
+    monkeypatch.setattr(trimming, "blobs", listed)
+    trimming.trim(store.root, 1000)
+    assert [path.exists() for path in paths] == [True, False, False, True, True]
+
+
 def test_a_clock_that_was_wrong(tmp_path: Path) -> None:
     store = BlobStore(tmp_path / "cache", 10_000)
     path = put(store, b"x" * 300, -1_000_000)

@@ -385,6 +385,15 @@ def test_the_platforms_folder(alone: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert rows()["mirrors"] == (None, "default")
 
 
+def test_a_relative_folder_is_none(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIDLAB_CONFIG")
+    # As older versions of platformdirs answer.
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: Path("xdg"))
+    assert userconfig.location() is None
+    assert userconfig.load() == userconfig.UserConfig()
+    assert rows()["file"] == (None, "default")
+
+
 def test_a_tilde_is_the_home(alone: Path) -> None:
     assert userconfig.location({"DIDLAB_CONFIG": "~/d.toml"}) == alone / "d.toml"
 
