@@ -106,6 +106,11 @@ def test_bad_options(command: Command) -> None:
         ["sandbox", "--port", "70000"],
         ["save", "x", "-o", "-"],
         ["save", "x", "--over"],
+        ["save", "x", "--workers", "0"],
+        ["save", "x", "--platform", "all", "--platform", "amd64"],
+        ["plan", "x", "--platform", "amd64", "--platform", "all"],
+        ["save", "x", "--format", "squashfs"],
+        ["save", "x", "y", "--format", "oci-dir"],
     ],
 )
 def test_wrong_usage(command: Command, args: list[str]) -> None:
@@ -115,11 +120,12 @@ def test_wrong_usage(command: Command, args: list[str]) -> None:
 
 
 def test_several_images_and_one_file(command: Command) -> None:
-    (command.folder / "x.tar").write_bytes(b"mine")
-    done = command("save", "a", "b", "-o", "x.tar")
-    assert done.returncode == 2
-    assert "need a directory" in done.stderr
-    assert (command.folder / "x.tar").read_bytes() == b"mine"
+    (command.folder / "x").write_bytes(b"mine")
+    for options in ([], ["--format", "oci-dir"]):
+        done = command("save", "a", "b", "-o", "x", *options)
+        assert done.returncode == 2
+        assert "directory" in done.stderr
+    assert (command.folder / "x").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("words", [["--password", "s3cret"], ["--password=s3cret"]])
@@ -176,10 +182,13 @@ def test_interrupted(command: Command, after: int) -> None:
         finally:
             process.kill()
             process.wait(SECONDS)
-    assert (process.returncode, out, err) == (130, b"", b"didlab: interrupted\n")
-    # What had come may wait, hidden, for the next try.
+    # What had come waits, hidden, for the next try; and the line says so when there is something.
     left = [path.name for path in command.folder.iterdir()]
     assert all(name.startswith(".") and name.endswith(".part") for name in left), left
+    kept = "; what came is kept: the same command goes on from there" if left else ""
+    line = f"didlab: interrupted{kept}\n"
+    assert (process.returncode, out, err) == (130, b"", line.encode())
+    assert len(left) <= (1 if after else 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process has no SIGINT to send there")

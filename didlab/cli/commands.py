@@ -137,7 +137,8 @@ def cache(args: argparse.Namespace) -> int:
     if output.person:
         bytes_of = {"freed", "bytes", "limit", "partial_bytes"}
         facts = {name: human(value) if name in bytes_of else value for name, value in facts.items()}
-    output.table(Table(("field", "value"), list(facts.items())))
+    rows = [(name, None if value is None else str(value)) for name, value in facts.items()]
+    output.table(Table(("field", "value"), rows))
     return 0
 
 

@@ -24,7 +24,7 @@ _OPTIONS = tuple(
         (r"registry\['name'\]", "REGISTRY/NAME"),
         (r"\bplatform=\"all\"", "--platform all"),
         (r"\bthe same call goes on\b", "the same command goes on"),
-        (r"\boffline=True\b", "--offline"),
+        (r"\bwith offline=False\b", "without --offline"),
         (r"\bmirrors=", "--mirror"),
         (r"\bclient_cert=", "--client-cert"),
         (r"\b(proxy|timeout|username|ca)=(?=[\s,;)]|$)", r"--\1"),

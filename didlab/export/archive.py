@@ -67,7 +67,7 @@ def _save(
     if _taken(target, planned, manner.overwrite):
         return Made(0, planned.to_fetch, time.monotonic() - began)
     output = PartialFile(target, planned.size, planned.identity())
-    keep = False
+    keep = output.taken_over
     try:
         every = note_every(planned.to_fetch)
         works = [
@@ -137,6 +137,6 @@ def _same(target: Path, planned: SavePlan) -> bool:
                     left -= len(data)
                     verifier.update(data)
                 verifier.check()
-    except ValueError:  # an IntegrityError is one
+    except (OSError, ValueError):  # an IntegrityError is one
         return False
     return True

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from didlab.errors import LocalStoreError, WriteFailed
 from didlab.export.output import Handle, PartialFile
 from didlab.export.partial import Stretch
 from didlab.export.plan import Hole
@@ -244,7 +245,7 @@ class BlobWork:
                         return
                 data = handle.read_at(self.hole.offset + self._frontier, want)
                 if not data:
-                    return
+                    raise WriteFailed("a partial file lost bytes that were written to it")
                 self._hasher.update(data)
                 with self._lock:
                     self._frontier += len(data)
@@ -320,7 +321,11 @@ class BlobWork:
         own = self._new_hasher() if stretch.start == 0 and self._hasher.name != "sha256" else None
         position = stretch.start
         while position < stretch.stop:
-            data = handle.read_at(self.hole.offset + position, min(_READ, stretch.stop - position))
+            want = min(_READ, stretch.stop - position)
+            try:
+                data = handle.read_at(self.hole.offset + position, want)
+            except LocalStoreError:  # a bad sector: it is fetched again
+                return None
             if not data:
                 return None
             hasher.update(data)

@@ -251,7 +251,8 @@ class Transfer:
 def restore(works: Sequence[BlobWork], output: PartialFile) -> int:
     """Take from a partial file that was taken over what is right; return the bytes kept.
 
-    Reads and hashes what the journal claims; a file that was finished is read as a whole.
+    Reads and hashes what the journal claims; a file that was finished is read as a whole. The
+    journal stands meanwhile: who is killed here has lost nothing.
     """
     claimed: dict[int, list[Stretch]] = {}
     for stretch in output.stretches:
@@ -265,9 +266,10 @@ def restore(works: Sequence[BlobWork], output: PartialFile) -> int:
                 stretches = [Stretch(work.index, 0, work.size, encoded)]
             kept += work.restore(stretches, handle)
             if work.complete():
+                work.catch_up(handle)
                 work.done = work.digest() == work.hole.descriptor.digest
                 if not work.done:
                     kept -= work.discard()
-            for stretch in work.notes():
-                output.note(handle, stretch)
+    if output.finished:
+        output.begin_journal(stretch for work in works for stretch in work.notes())
     return kept

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class PartialFile:
     taken_over : bool
         Whether the file was there already.
     finished : bool
-        Whether it has no journal any more: everything may be there.
+        Whether it has no journal: everything may be there. Once that is known, `begin_journal`.
     """
 
     def __init__(self, target: Path, size: int, plan: str) -> None:
@@ -115,14 +116,19 @@ class PartialFile:
         else:
             self.path = found
         partial.live.add(self.path.name)
+        self.finished = False
+        self._end = size
         try:
             self._open(os.O_CREAT | os.O_EXCL if found is None else 0)
             self._reserve()
-            self.finished = self._read_journal() if self.taken_over else False
-            self._end = size + len(partial.HEAD)
-            with self.handle() as handle:
-                handle.write_at(size, partial.HEAD)
+            if self.taken_over:
+                self._read_journal()
+            if not self.finished and self._end == size:
+                self.begin_journal([])
         except BaseException:
+            # What was there already is not lost by a failure to go on with it.
+            if self.taken_over:
+                self.release()
             self.abandon()
             raise
 
@@ -148,22 +154,36 @@ class PartialFile:
             if os.fstat(self._descriptor).st_size < self.size:
                 os.ftruncate(self._descriptor, self.size)
 
-    def _read_journal(self) -> bool:
-        """Read the journal and cut it off; return whether it was cut off before."""
+    def _read_journal(self) -> None:
+        """Read the journal; what comes is written behind it, so that nothing is ever lost."""
         with self.handle() as handle:
-            data = handle.read_at(self.size, _JOURNAL_LIMIT)
+            try:
+                data = handle.read_at(self.size, _JOURNAL_LIMIT)
+            except WriteFailed:  # a bad sector: everything is fetched again
+                return
         self.stretches = partial.read_journal(data)
-        # Written anew: what was torn off must not stand before what comes.
+        length = partial.journal_length(data)
+        self.finished = length == 0
+        self._end = self.size + length
+        # What was torn off must not stand before what comes.
         assert self._descriptor is not None
         with translated(self.target):
-            os.ftruncate(self._descriptor, self.size)
-        return not data
+            os.ftruncate(self._descriptor, self._end)
+
+    def begin_journal(self, stretches: Iterable[Stretch]) -> None:
+        """Write the journal's head with what is known to be here, in one go."""
+        data = partial.HEAD + b"".join(stretch.line() for stretch in stretches)
+        self._end = self.size + len(data)
+        with self.handle() as handle:
+            handle.write_at(self.size, data)
 
     @contextmanager
     def handle(self) -> Iterator[Handle]:
         """Give the calling thread a handle to read and write with."""
         assert self._descriptor is not None
-        handle = Handle(os.dup(self._descriptor), self._lock, self.target)
+        with translated(self.target):
+            descriptor = os.dup(self._descriptor)
+        handle = Handle(descriptor, self._lock, self.target)
         try:
             yield handle
         finally:
@@ -187,7 +207,8 @@ class PartialFile:
             yield
             return
         done = threading.Event()
-        descriptor = os.dup(self._descriptor)
+        with translated(self.target):
+            descriptor = os.dup(self._descriptor)
 
         def flush() -> None:
             try:
@@ -227,7 +248,8 @@ class PartialFile:
 
     def release(self) -> None:
         """Leave the file for the next process that wants the same content."""
-        self._close()
+        with contextlib.suppress(OSError):  # that is not what went wrong
+            self._close()
         free = partial.free_name(self.target, self._plan)
         try:
             self.path.rename(free)
@@ -238,7 +260,8 @@ class PartialFile:
 
     def abandon(self) -> None:
         """Remove what was written; harmless after `commit` and `release`."""
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
         partial.live.discard(self.path.name)
         try:
             self.path.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ def worth(stretch: Running, *, proved: bool) -> bool:
     """Whether cutting a stretch pays."""
     if stretch.left < 2 * SMALLEST or stretch.rate >= FAST:
         return False
-    if stretch.age < 0.2:
+    if stretch.age < 0.1:
         return False  # nothing is known yet
     return stretch.seconds > (WORTH_LATE if proved else WORTH)
 

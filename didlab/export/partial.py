@@ -16,6 +16,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,18 +63,31 @@ def read_journal(data: bytes) -> list[Stretch]:
     >>> [(s.start, s.stop) for s in read_journal(HEAD + lines + b"0 9")]
     [(0, 9)]
     """
-    found: dict[tuple[int, int], Stretch] = {}
+    found = {(stretch.blob, stretch.start): stretch for stretch, _ in _lines(data)}
+    return sorted(found.values(), key=lambda stretch: (stretch.blob, stretch.start))
+
+
+def journal_length(data: bytes) -> int:
+    """Return how much of a journal is whole: what comes next goes there; 0 without its head."""
+    ends = [end for _, end in _lines(data)]
+    return ends[-1] if ends else len(HEAD) * data.startswith(HEAD)
+
+
+def _lines(data: bytes) -> Iterator[tuple[Stretch, int]]:
     position = len(HEAD) if data.startswith(HEAD) else len(data)
     while match := _LINE.match(data, position):
         position = match.end()
-        text = match[0].rpartition(b" ")[0]
-        if match["check"].decode() != _check(text):
-            break
-        stretch = Stretch(
-            int(match["blob"]), int(match["start"]), int(match["stop"]), match["digest"].decode()
+        if match["check"].decode() != _check(match[0].rpartition(b" ")[0]):
+            return
+        yield (
+            Stretch(
+                int(match["blob"]),
+                int(match["start"]),
+                int(match["stop"]),
+                match["digest"].decode(),
+            ),
+            position,
         )
-        found[stretch.blob, stretch.start] = stretch
-    return sorted(found.values(), key=lambda stretch: (stretch.blob, stretch.start))
 
 
 def _check(text: bytes) -> str:
@@ -95,8 +109,12 @@ def free_name(target: Path, plan: str) -> Path:
 
 
 def _name(target: Path, plan: str, owner: str) -> Path:
-    stem = target.name.encode()[:120].decode(errors="ignore")
-    return target.with_name(f".{stem}.{plan}.{owner}-{secrets.token_hex(8)}.part")
+    return target.with_name(f".{_stem(target)}.{plan}.{owner}-{secrets.token_hex(8)}.part")
+
+
+def _stem(target: Path) -> str:
+    # Bytes that are no UTF-8, which Linux allows in names, are left out.
+    return target.name.encode(errors="ignore")[:120].decode(errors="ignore")
 
 
 def take_over(target: Path, plan: str) -> Path | None:
@@ -117,9 +135,12 @@ def take_over(target: Path, plan: str) -> Path | None:
             candidates.append((status.st_mtime, path))
     for _, path in sorted(candidates, reverse=True):
         mine = own_name(target, plan)
+        live.add(mine.name)  # before it is there: no other thread may take it for abandoned
         try:
+            os.utime(path)  # a sign of life, for savers on other machines
             path.rename(mine)
         except OSError:
+            live.discard(mine.name)
             continue
         return mine
     return None
@@ -141,7 +162,7 @@ def sweep(target: Path) -> None:
 
 
 def _siblings(target: Path) -> list[Path]:
-    stem = target.name.encode()[:120].decode(errors="ignore")
+    stem = _stem(target)
     try:
         return [
             path

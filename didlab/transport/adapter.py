@@ -1,4 +1,4 @@
-"""requests' adapter with three changes: our TLS context, no cookies, and a look at the address.
+"""requests' adapter with our TLS context, no cookies, bounded patience, a look at the address.
 
 The address is judged after the connection stands and before anything is sent, so no name that
 resolves to something else at the second look (DNS rebinding) gets past it.
@@ -18,6 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from didlab.transport.connections import interruptible
 from didlab.transport.patience import patient
 from didlab.transport.secret import Secret
 
@@ -48,7 +49,7 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
 
 
 def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
-    class Looked(patient(base)):  # type: ignore[misc]
+    class Looked(interruptible(patient(base))):  # type: ignore[misc]
         def _new_conn(self) -> Any:
             sock = super()._new_conn()
             try:
@@ -100,7 +101,7 @@ class Adapter(requests.adapters.HTTPAdapter):
             pools = dict(manager.pool_classes_by_scheme)
             pools["https"] = _quiet(pools["https"])
             for scheme, pool in pools.items():
-                connection = patient(pool.ConnectionCls)
+                connection = interruptible(patient(pool.ConnectionCls))
                 pools[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
             manager.pool_classes_by_scheme = pools
         return manager

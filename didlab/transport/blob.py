@@ -118,6 +118,7 @@ class Blob:
             )
         self._answer = answer
         try:
+            check()  # called off before it could be aborted
             for data in answer.chunks():
                 check()
                 if skip:

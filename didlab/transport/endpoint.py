@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from didlab._pausing import pause, wait
+from didlab._pausing import patience, pause, wait
 from didlab.errors import ConnectFailed, RateLimited, TransportError
 from didlab.transport import credentials, login, notices, redirects, retry, schemes
 from didlab.transport.auth import Authorizer
@@ -75,17 +75,20 @@ class Endpoint:
         request = Request(method, path, text, everything, repository, scope)
         attempts = min(attempts, 2 if self.place.mirror else retry.ATTEMPTS)
         connects = 1 if self.place.mirror else min(attempts, retry.CONNECT_ATTEMPTS)
-        attempt = 0
+        attempt, rests = 0, Rests(self.place)
         while True:
             attempt += 1
             seconds = pause(attempt)
             try:
                 answer = self._once(replace(request, attempt=attempt))
+            except RateLimited as error:
+                if not rests.allow(error.retry_after, error.remaining, attempt, attempts):
+                    raise
+                rests.take(seconds)
+                continue
             except TransportError as error:
                 most = connects if isinstance(error, ConnectFailed) else attempts
-                if isinstance(error, RateLimited):
-                    seconds = max(seconds, error.retry_after or 0.0)
-                if not error.retryable or attempt >= most or seconds > retry.LONGEST_WAIT:
+                if not error.retryable or attempt >= most:
                     raise
                 wait(seconds)
                 continue

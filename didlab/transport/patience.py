@@ -89,7 +89,7 @@ class Response(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         # The socket's timeout is that for reading by now, and so what the head may take.
         self._patience = Reader(self.fp.detach(), sock)
-        self.fp = io.BufferedReader(self._patience, 65536)
+        self.fp = io.BufferedReader(self._patience)
 
     def begin(self) -> None:
         """Read the head."""
@@ -103,7 +103,7 @@ class Response(http.client.HTTPResponse):
             if not 100 <= status < 200 or status == http.client.SWITCHING_PROTOCOLS:
                 return version, status, reason
             http.client.parse_headers(self.fp)
-        raise http.client.HTTPException(f"got more than {MOST_INTERIM} interim answers")
+        raise http.client.BadStatusLine(f"more than {MOST_INTERIM} interim answers")
 
 
 def patient(connection: type[Any]) -> type[Any]:

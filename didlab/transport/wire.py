@@ -13,6 +13,7 @@ import requests
 import requests.utils
 import urllib3.exceptions as u3
 
+from didlab._pausing import check
 from didlab.errors import (
     BadHeader,
     ContentEncodingRefused,
@@ -116,6 +117,7 @@ class Answer:
                 row.touch()
                 yield data
         except (u3.HTTPError, OSError, http.client.HTTPException) as error:
+            check()  # it may have been cut off on purpose
             failure = self._broken(error)
             row.error = type(failure).__name__
             raise failure from None
@@ -318,6 +320,7 @@ class Wire:
             ) from None
         except (requests.RequestException, u3.HTTPError, OSError, ValueError) as error:
             row.touch()
+            check()  # it may have been cut off on purpose
             failure = failures.translate(error, url.origin, proxied=bool(proxies))
             row.error = type(failure).__name__
             log.debug("%s %s: %s", method, printable(url.redacted()), row.error)
