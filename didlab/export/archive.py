@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from didlab.errors import DestinationExists
-from didlab.export import engine, plan
+from didlab.export import engine, plan, stored
 from didlab.export.blobwork import BlobWork
 from didlab.export.content import Content
 from didlab.export.output import PartialFile, exists, translated
@@ -75,6 +75,7 @@ def _save(
             for number, hole in enumerate(planned.holes)
         ]
         kept = engine.restore(works, output) if output.taken_over else 0
+        kept += stored.fill_in(works)
         with output.handle() as handle:
             for piece in planned.pieces:
                 handle.write_at(piece.offset, piece.data)
@@ -95,6 +96,10 @@ def _save(
         raise
     finally:
         output.abandon()
+    if manner.keep:
+        stored.keep(
+            (b.digest, b.size, target, h.offset) for h in planned.holes for b in [h.descriptor]
+        )
     return made.lasting(time.monotonic() - began)
 
 

@@ -284,6 +284,18 @@ class BlobWork:
             name = digests.algorithm(self.hole.descriptor.digest)
             return f"{name}:{self._hasher.hexdigest()}"
 
+    def filled(self) -> Stretch | None:
+        """Take note that the whole blob was put in its place, verified; return the note for it."""
+        with self._lock:
+            segment = Segment(0, self.size, self.size)
+            self.segments = [segment]
+            self._frontier, self._judged, self.done = self.size, True, True
+            segment._noted = self.size
+        digest = self.hole.descriptor.digest
+        if digests.algorithm(digest) != "sha256" or not self.size:
+            return None
+        return Stretch(self.index, 0, self.size, digests.encoded(digest))
+
     def discard(self) -> int:
         """Forget everything that came, and return how many bytes that was."""
         with self._lock:

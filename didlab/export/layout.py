@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from didlab.errors import DestinationExists, WriteFailed
-from didlab.export import engine, plan
+from didlab.export import engine, plan, stored
 from didlab.export.blobwork import BlobWork
 from didlab.export.content import Content, identity
 from didlab.export.output import PartialFile, translated
@@ -61,9 +61,12 @@ def save_layout(
             for blob in missing
         ]
         kept = sum(engine.restore([work], work.output) for work in works if work.output.taken_over)
+        kept += stored.fill_in(works)
         made = run(works, kept, manner, title=folder.name)
         for output in outputs.values():
             output.commit(overwrite=True)
+    if manner.keep:
+        stored.keep((b.digest, b.size, folder / plan.blob_path(b.digest), 0) for b in missing)
     _write(folder / "oci-layout", plan.LAYOUT)
     _write(folder / "index.json", plan.index_json(contents, others))
     size = sum(content.size for content in contents)

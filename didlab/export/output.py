@@ -72,6 +72,10 @@ class Handle:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, size)
 
+    def fileno(self) -> int:
+        """Return the descriptor, for copies that the system does by itself."""
+        return self._descriptor
+
     def close(self) -> None:
         """Close this handle."""
         os.close(self._descriptor)

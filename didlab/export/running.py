@@ -20,11 +20,13 @@ class Manner:
     """What the user said about how to save; checked when made.
 
     ``workers`` None: start with the setting's number, and open more where a line is slow.
+    ``keep``: what came is added to the local store.
     """
 
     overwrite: bool = False
     progress: Any = None
     workers: int | None = None
+    keep: bool = False
 
     def __post_init__(self) -> None:
         number = self.workers

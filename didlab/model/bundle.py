@@ -36,6 +36,7 @@ def save(
     overwrite: bool = False,
     progress: Any = None,
     workers: int | None = None,
+    keep: bool = False,
     **options: Any,
 ) -> SaveReport:
     """Save several images into one file; layers that they share are fetched and stored once.
@@ -51,7 +52,7 @@ def save(
         ``"archive"`` (the default) or ``"oci-dir"``, an OCI image layout.
     platform : str, list of str, optional
         As for `Manifest.save`.
-    overwrite, progress, workers
+    overwrite, progress, workers, keep
         As for `Manifest.save`.
     **options
         As `didlab.open` takes them.
@@ -71,7 +72,7 @@ def save(
     -----
     Downloads the bytes of the distinct blobs; `plan` tells them beforehand.
     """
-    manner = Manner(overwrite=overwrite, progress=progress, workers=workers)
+    manner = Manner(overwrite=overwrite, progress=progress, workers=workers, keep=keep)
     manifests = opened(what, options)
     return saving.save(manifests, path, format=format, platform=platform, manner=manner)
 

@@ -385,6 +385,7 @@ class Manifest:
         overwrite: bool = False,
         progress: Any = None,
         workers: int | None = None,
+        keep: bool = False,
     ) -> SaveReport:
         """Save the image as one tar that ``docker load`` takes, as do podman, ctr and skopeo.
 
@@ -410,7 +411,11 @@ class Manifest:
             True or False, or an object with tqdm's ``update(n)`` and ``close()``; the default is
             a byte bar in a notebook or terminal, none elsewhere (`didlab.set_options`).
         workers : int, optional
-            Parallel downloads, default 4.
+            Parallel connections, exactly so many; by default 4 to begin with, and up to 8 where
+            each is slow and more bring more.
+        keep : bool
+            Add the layers that came to the local store (`didlab.cache_info`), so that another
+            save has them. What the store holds is used in any case.
 
         Returns
         -------
@@ -432,7 +437,7 @@ class Manifest:
         from didlab.export.running import Manner
         from didlab.model import saving
 
-        manner = Manner(overwrite=overwrite, progress=progress, workers=workers)
+        manner = Manner(overwrite=overwrite, progress=progress, workers=workers, keep=keep)
         return saving.save([self], path, format=format, platform=platform, manner=manner)
 
     # --- identity ----------------------------------------------------------------------------

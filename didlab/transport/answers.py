@@ -55,7 +55,7 @@ def failure(answer: Answer, what: str, missing: type[NotFound]) -> DidlabError:
     code, message = detail(answer)
     host, status = answer.host, answer.status
     tail = f": {message}" if message else ""
-    if status == 429:
+    if retry.is_limited(status, answer.headers):
         return rate_limited(answer)
     if status in (404, 410):
         kind = _MISSING.get(code, missing)
@@ -66,7 +66,7 @@ def failure(answer: Answer, what: str, missing: type[NotFound]) -> DidlabError:
             host=host,
             hint="check the name and the tag; some registries answer like this without a login",
         )
-    if status >= 500:
+    if 500 <= status < 600:
         return ServerError(f"{host} answers {status} for {what}{tail}", host=host, status=status)
     return ProtocolError(
         f"{host} answers {status} for {what}{tail}",
@@ -77,7 +77,7 @@ def failure(answer: Answer, what: str, missing: type[NotFound]) -> DidlabError:
 
 
 def rate_limited(answer: Answer) -> RateLimited:
-    """Return the error for a 429, with what the headers tell."""
+    """Return the error for too many requests, with what the headers tell."""
     told = retry.limits(answer.headers)
     parts = []
     if told["remaining"] is not None:

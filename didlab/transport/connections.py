@@ -103,9 +103,7 @@ def _addresses(host: str, port: int) -> Any:
     """Look a name up; the system's call for it cannot be interrupted."""
     host = host.strip("[]")
     try:
-        return socket.getaddrinfo(
-            host, port, 0, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
     try:

@@ -75,16 +75,19 @@ class Endpoint:
         request = Request(method, path, text, everything, repository, scope)
         attempts = min(attempts, 2 if self.place.mirror else retry.ATTEMPTS)
         connects = 1 if self.place.mirror else min(attempts, retry.CONNECT_ATTEMPTS)
-        attempt, rests = 0, Rests(self.place)
+        # At a mirror nobody waits long: another place is at hand.
+        rests = retry.Rests(patience.get().longest, attempts, patient=not self.place.mirror)
+        attempt = 0
         while True:
             attempt += 1
             seconds = pause(attempt)
             try:
                 answer = self._once(replace(request, attempt=attempt))
             except RateLimited as error:
-                if not rests.allow(error.retry_after, error.remaining, attempt, attempts):
+                rest = rests.after(error.retry_after, error.remaining, seconds)
+                if rest is None:
                     raise
-                rests.take(seconds)
+                self._rest(rest)
                 continue
             except TransportError as error:
                 most = connects if isinstance(error, ConnectFailed) else attempts
@@ -96,18 +99,22 @@ class Endpoint:
             expired = answer.status == 403 and answer.strayed and attempt == 1
             if answer.status not in retry.PASSING and not expired:
                 return answer
-            if answer.status in (429, 503):
+            if retry.is_limited(answer.status, answer.headers):
                 told = retry.limits(answer.headers)
-                asked = told["retry_after"]
-                if isinstance(asked, float):
-                    seconds = max(seconds, asked)
-                empty = told["remaining"] == 0 and asked is None
-                if empty or seconds > retry.LONGEST_WAIT:
+                rest = rests.after(told["retry_after"], told["remaining"], seconds)
+                if rest is None:
                     return answer
+                answer.drain()
+                self._rest(rest)
+                continue
             if attempt >= attempts:
                 return answer
             answer.drain()
             wait(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        patience.get().told(self.place.name, seconds)
+        wait(seconds)
 
     def _once(self, request: Request) -> Answer:
         """Make one attempt: send, log in where asked to, follow redirects."""

@@ -106,7 +106,10 @@ def _tls_failure(causes: list[BaseException], host: str) -> DidlabError:
             f"{host} does not speak TLS", host=host, hint="insecure=True allows http", not_tls=True
         )
     if any(isinstance(c, ssl.SSLEOFError | ssl.SSLZeroReturnError) for c in causes):
-        return TlsFailed(f"{host} broke off the TLS handshake", host=host, not_tls=True)
+        # As a bad line does it, too: another try may work.
+        return TlsFailed(
+            f"{host} broke off the TLS handshake", host=host, not_tls=True, retryable=True
+        )
     return TlsFailed(f"no TLS with {host}: {_reason(causes)}", host=host)
 
 

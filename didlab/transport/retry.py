@@ -10,8 +10,6 @@ from email.utils import parsedate_to_datetime
 ATTEMPTS = 5
 #: A refused connection is seldom better within seconds.
 CONNECT_ATTEMPTS = 3
-#: The longest wait that happens without asking the user.
-LONGEST_WAIT = 20.0
 
 #: Passing faults, nginx's 499 and Cloudflare's 52x included.
 PASSING = frozenset({408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
@@ -92,3 +90,47 @@ def limits(headers: Mapping[str, str], *, now: datetime | None = None) -> dict[s
         "resets": resets,
         "source": headers.get("docker-ratelimit-source"),
     }
+
+
+def is_limited(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer is about too many requests: 429, or 503 that says when to come again.
+
+    >>> is_limited(503, {"Retry-After": "5"}), is_limited(503, {})
+    (True, False)
+    """
+    return status == 429 or (status == 503 and retry_after(headers.get("Retry-After")) is not None)
+
+
+class Rests:
+    """The waits of one request for a place that takes no more for now.
+
+    ``longest`` bounds all of them together. As long as a place says when to come again they do
+    not count as attempts, unless ``patient`` is False.
+
+    >>> rests = Rests(10, attempts=2)
+    >>> [rests.after(asked, None, 0.1) for asked in (4.0, 4.0, 4.0)]
+    [4.0, 4.0, None]
+    """
+
+    def __init__(self, longest: float, attempts: int, *, patient: bool = True) -> None:
+        self._longest = longest
+        self._left = attempts - 1
+        self._patient = patient
+
+    def after(self, asked: object, remaining: object, pause: float) -> float | None:
+        """Return the seconds to wait after a refusal; None when waiting is not to be.
+
+        ``asked`` are the seconds that the place named, ``pause`` those to wait where it did not.
+        """
+        named = asked if isinstance(asked, float) else 0.0
+        if remaining == 0 and asked is None:
+            return None  # the quota is used up, and nobody knows until when
+        if not (self._patient and named):
+            if self._left <= 0:
+                return None
+            self._left -= 1
+        seconds = max(named, pause)
+        if seconds > self._longest:
+            return None
+        self._longest -= seconds
+        return seconds

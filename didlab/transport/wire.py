@@ -71,7 +71,13 @@ class Answer:
     def content_length(self) -> int | None:
         """Return the announced length of the body; digits only, or BadHeader."""
         text = self.headers.get("Content-Length")
-        if text is None or self.headers.get("Transfer-Encoding"):
+        coding = self.headers.get("Transfer-Encoding")
+        if text is not None and coding is not None:
+            self.close()  # two readers would see the end at two places
+            raise BadHeader(
+                f"{self.host} sent both a Content-Length and a Transfer-Encoding", host=self.host
+            )
+        if text is None:
             return None
         if not (text.isascii() and text.isdigit() and len(text) < 20):
             self.close()
@@ -99,6 +105,14 @@ class Answer:
                 host=self.host,
                 hint="a proxy on the way may add it; try another way, or a mirror",
             )
+        transfer = self.headers.get("Transfer-Encoding", "chunked").strip().lower()
+        if transfer not in ("chunked", "identity"):
+            self.close()
+            raise ContentEncodingRefused(
+                f"{self.host} sent content in the transfer coding {printable(transfer, 40)!r}",
+                host=self.host,
+            )
+        self.content_length()  # one that cannot be read is refused, with ranges too
         yield from self._raw(decode=False)
 
     def _raw(self, *, decode: bool) -> Iterator[bytes]:

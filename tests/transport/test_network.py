@@ -541,7 +541,7 @@ def test_a_name_that_does_not_resolve(at, ref, waits, monkeypatch):
         pytest.param(reset_after(10), errors.Truncated, 3, id="reset"),
         pytest.param(hang_up, errors.Truncated, 5, id="hang-up"),
         pytest.param(respond(503), errors.ServerError, 5, id="503"),
-        pytest.param(respond(429, {"Retry-After": "3"}), errors.RateLimited, 5, id="429"),
+        pytest.param(respond(429, {"Retry-After": "3"}), errors.RateLimited, 7, id="429"),
     ],
 )
 def test_faults_after_all_attempts(server, at, ref, waits, action, error, count):
