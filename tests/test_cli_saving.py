@@ -243,6 +243,17 @@ def test_cache(command: Command, names: list[str], tmp_path: Path) -> None:
     assert "without --offline" in done.stderr
 
 
+def test_what_is_kept_is_not_fetched_again(
+    command: Command, names: list[str], lab: Registry, tmp_path: Path
+) -> None:
+    here = {"DIDLAB_CACHE": str(tmp_path / "cache")}
+    ok(command("save", "--keep", names[0], "-o", "one.tar", **here))
+    with lab.record() as seen:
+        (row,) = json.loads(ok(command("save", "--json", names[0], "-o", "two.tar", **here)))
+    assert row["downloaded"] == 0
+    assert not [entry for entry in seen if "/blobs/" in entry.path]
+
+
 def test_no_cache(command: Command) -> None:
     assert json.loads(ok(command("cache", "--json")))["path"] is None
     assert "path           -\n" in ok(command("cache"))

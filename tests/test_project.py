@@ -18,7 +18,15 @@ SKIPPED = {".git", ".venv", ".hypothesis", "build", "dist", "node_modules", "__p
 
 def test_dependencies_are_the_agreed_ones() -> None:
     names = {re.split(r"[\[><=~! ]", item)[0] for item in PROJECT["project"]["dependencies"]}
-    assert names == {"requests", "pandas", "ipywidgets", "tqdm", "publicsuffixlist", "platformdirs"}
+    assert names == {
+        "requests",
+        "urllib3",
+        "pandas",
+        "ipywidgets",
+        "tqdm",
+        "publicsuffixlist",
+        "platformdirs",
+    }
     assert PROJECT["project"]["requires-python"] == ">=3.11"
     assert PROJECT["build-system"]["build-backend"] == "hatchling.build"
 

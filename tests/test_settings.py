@@ -100,6 +100,7 @@ def test_twins_in_the_environment(
         ("workers", "-1"),
         ("workers", "٤"),
         ("workers", "٤4"),
+        pytest.param("workers", "9" * 5000, id="workers-digits"),
     ],
 )
 def test_nonsense_in_the_environment(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:

@@ -167,20 +167,19 @@ def cli() -> str:
     text += _table(
         ("command", "what it does"), ((f"`didlab {n}`", s) for n, s in summaries.items())
     )
-    everywhere: dict[str, list[str]] = {}
-    shown: dict[str, tuple[str, str]] = {}
+    # By meaning, too: one spelling may mean more in one command than in another.
+    everywhere: dict[tuple[str, str], list[str]] = {}
     for name, command in commands.choices.items():
         for action in command._actions:
             if action.dest != "help":
                 row = (_spelling(action), (action.help or "").replace("|", "\\|"))
-                shown[row[0]] = row
-                everywhere.setdefault(row[0], []).append(name)
+                everywhere.setdefault(row, []).append(name)
     text += "\n## Options and arguments\n\n"
     text += _table(
         ("", "meaning", "of"),
         (
-            (*shown[key], "all" if len(of) == len(commands.choices) else ", ".join(of))
-            for key, of in everywhere.items()
+            (*row, "all" if len(of) == len(commands.choices) else ", ".join(of))
+            for row, of in everywhere.items()
         ),
     )
     for epilog in dict.fromkeys(c.epilog for c in commands.choices.values() if c.epilog):

@@ -186,6 +186,11 @@ def _saving(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace other files at the target"
     )
     parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="add the layers that came to the local store, for the next save that needs them",
+    )
+    parser.add_argument(
         "--workers",
         type=_workers,
         metavar="N",
@@ -241,7 +246,8 @@ def _platforms() -> _Parser:
         "--platform",
         action="append",
         metavar="P",
-        help="as elsewhere; repeatable, or all: then the index is kept with what belongs to it",
+        help="linux/arm64 …; repeatable, or all: then the index is kept with what belongs to it; "
+        "default: one platform, as for the other commands",
     )
     return parser
 

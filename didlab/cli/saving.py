@@ -95,6 +95,7 @@ def _run(images: list[Manifest], args: argparse.Namespace, written: set[Path]) -
             overwrite=args.overwrite,
             progress=False if args.quiet else None,
             workers=args.workers,
+            keep=args.keep,
         )
     except DidlabError as error:
         messages.fail(error, _more(target, left))

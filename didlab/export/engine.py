@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from didlab import _pausing as pausing
 from didlab.export import pace
 from didlab.export.blobwork import BlobWork, Segment
 from didlab.export.lanes import Lane, judge
@@ -43,15 +44,22 @@ class Transfer:
     """
 
     def __init__(
-        self, works: Sequence[BlobWork], *, start: int = pace.START, most: int = pace.MOST
+        self,
+        works: Sequence[BlobWork],
+        *,
+        start: int = pace.START,
+        most: int = pace.MOST,
+        wait: float = pausing.LONGEST,
     ) -> None:
+        self._there = sum(work.done for work in works)
         self._works = sorted((work for work in works if not work.done), key=lambda w: -w.size)
         self._start = min(start, most)
         self._most = most
         self._lanes: list[Lane] = []
         self._condition = threading.Condition()
-        self.stop = threading.Event()
+        self.stop = pausing.Stop()
         self.places = Places()
+        self.patience = pausing.Patience(wait, self.places.tell)
         self._error: BaseException | None = None
         self.came = 0
         self._shown = 0
@@ -71,18 +79,15 @@ class Transfer:
         for work in self._works:
             if work.ready():  # nothing to bring: an empty blob
                 judge(work)
-        if all(work.done for work in self._works):
-            return
         try:
-            self._open_lanes(self._start)
-            self._watch(progress)
-        except BaseException:
-            self._halt()
-            raise
+            if not all(work.done for work in self._works):
+                self._open_lanes(self._start)
+                self._watch(progress)
+                # What a lane still waits for has come by another one.
+                self._join(0.2)
         finally:
+            self._halt()
             self._show(progress)
-        for lane in self._lanes:
-            lane.thread.join(timeout=5.0)
 
     def _watch(self, progress: Progress) -> None:
         meter = Meter(time.monotonic())
@@ -101,14 +106,16 @@ class Transfer:
             self._steer(now, meter)
 
     def _show(self, progress: Progress) -> None:
-        came, notes = self.came, self.places.notes
+        came, news = self.came, self.places.news
         if came != self._shown:
             progress.update(came - self._shown)
             self._shown = came
         tell = getattr(progress, "tell", None)
         if tell is not None:
-            tell(sum(work.done for work in self._works), len(self._works), notes[self._noted :])
-        self._noted = len(notes)
+            done = self._there + sum(work.done for work in self._works)
+            fresh = news[self._noted :]
+            self._noted += len(fresh)
+            tell(done, self._there + len(self._works), fresh)
 
     def _halt(self) -> None:
         """Stop the lanes: no thread, no connection is left behind, as far as it can be helped."""
@@ -116,9 +123,13 @@ class Transfer:
         self.changed()
         for lane in self._lanes:
             lane.abort()
-        deadline = time.monotonic() + 0.8
+        self._join(0.8)
+
+    def _join(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         for lane in self._lanes:
-            lane.thread.join(timeout=max(0.0, deadline - time.monotonic()))
+            if lane.thread.is_alive():  # Ctrl-C may have come before it was started
+                lane.thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     # --- how many lanes ----------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ class Board(Protocol):
     """What lanes share: where they get work, and where they say what came of it."""
 
     places: Places
-    stop: threading.Event
+    stop: pausing.Stop
+    patience: pausing.Patience
 
     def next_job(self, lane: Lane) -> tuple[BlobWork, Segment] | None:
         """Return a stretch to bring, waiting for one if need be; None at the end."""
@@ -78,6 +79,7 @@ class Lane:
 
     def _ride(self) -> None:
         pausing.stop.set(self._board.stop)
+        pausing.patience.set(self._board.patience)
         try:
             while (job := self._board.next_job(self)) is not None:
                 self._carry(*job)
@@ -164,7 +166,8 @@ class Lane:
         work.spent += came + (began if reader.ranged is False else 0)
         work.failures = 1 if came >= PROGRESS else work.failures + 1
         others = self._board.places.others(work, place)
-        if isinstance(error, RateLimited) or not error.retryable:
+        passing = error.retryable and not isinstance(error, RateLimited)
+        if not passing:
             if not others:
                 raise error
             self._board.places.drop(place, error.message)
@@ -172,6 +175,8 @@ class Lane:
             raise _given_up(work, error) from error
         if reader.ranged is False and work.spent > BUDGET * work.size:
             raise _over_budget(work, place or reader.served_by, error) from error
+        if passing:
+            self._board.places.broke(place or reader.served_by or str(error.host), error.message)
         if came < PROGRESS:
             if others and work.failures >= 2:
                 self._board.places.drop(place, error.message)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from didlab import _pausing as pausing
 from didlab.errors import DestinationExists, DiskFull, LocalStoreError, WriteFailed
 from didlab.export import partial
 from didlab.export.partial import Stretch
@@ -242,7 +243,7 @@ class PartialFile:
         assert self._descriptor is not None
         with translated(self.target):
             os.ftruncate(self._descriptor, self.size)
-            os.fsync(self._descriptor)
+            _durable(self._descriptor)
             if not overwrite and os.path.lexists(self.target):
                 raise exists(self.target)
             self._close()  # Windows renames no open file
@@ -277,6 +278,19 @@ class PartialFile:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
+
+
+def _durable(descriptor: int) -> None:
+    """Wait until a file is on the disk: it may take long, and cannot be interrupted itself."""
+    own = os.dup(descriptor)
+
+    def flush() -> None:
+        try:
+            os.fsync(own)
+        finally:
+            os.close(own)
+
+    pausing.aside(flush, "didlab-sync")
 
 
 def exists(target: Path) -> DestinationExists:

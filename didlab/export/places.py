@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from didlab.export.blobwork import BlobWork
@@ -46,8 +47,19 @@ class Places:
 
     def __init__(self) -> None:
         self._dropped: set[str] = set()
-        #: What happened that people may want to know.
-        self.notes: list[str] = []
+        #: What happened, as it happened, for whoever watches.
+        self.news: list[str] = []
+        self._notes: list[str] = []
+        self._broke: Counter[str] = Counter()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people may want to know afterwards."""
+        broke = (
+            f"{place} broke off {'once' if count == 1 else f'{count} times'}"
+            for place, count in self._broke.items()
+        )
+        return (*self._notes, *broke)
 
     def usable(self, work: BlobWork) -> list[str]:
         """Return the places to ask for a blob, best first; ``""`` stands for the only one."""
@@ -68,4 +80,14 @@ class Places:
 
     def note(self, text: str) -> None:
         """Remember what happened."""
-        self.notes.append(text)
+        self._notes.append(text)
+        self.news.append(text)
+
+    def tell(self, text: str) -> None:
+        """Tell whoever watches; afterwards it is of no interest."""
+        self.news.append(text)
+
+    def broke(self, place: str, why: str) -> None:
+        """Tell of a failure after which the same place is asked again, and count it."""
+        self._broke[place] += 1
+        self.tell(f"{why}; asking again")

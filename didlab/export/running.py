@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from didlab import _pausing as pausing
 from didlab import settings
 from didlab.errors import InvalidArgument
 from didlab.export import pace, progress
@@ -26,9 +28,11 @@ class Manner:
     overwrite: bool = False
     progress: Any = None
     workers: int | None = None
+    wait: float = pausing.LONGEST
     keep: bool = False
 
     def __post_init__(self) -> None:
+        pausing.Patience(self.wait)  # says what is wrong with it
         number = self.workers
         if number is None:
             return
@@ -42,6 +46,15 @@ class Manner:
             return self.workers, self.workers
         start = settings.current().workers
         return start, max(start, pace.MOST)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for rate limits as long as the user allows, in what this thread does meanwhile."""
+        token = pausing.patience.set(pausing.Patience(self.wait, progress.teller(self.progress)))
+        try:
+            yield
+        finally:
+            pausing.patience.reset(token)
 
 
 def note_every(total: int) -> int:
@@ -57,11 +70,9 @@ def run(works: Sequence[BlobWork], kept: int, manner: Manner, *, title: str) -> 
     began = time.monotonic()
     total = sum(work.size for work in works)
     start, most = manner.lanes
-    transfer = Transfer(works, start=start, most=most)
-    bar = progress.start(manner.progress, total, title)
+    transfer = Transfer(works, start=start, most=most, wait=manner.wait)
+    bar = progress.start(manner.progress, total, title, there=kept)
     try:
-        if kept:
-            bar.update(kept)
         transfer.run(bar)
     finally:
         bar.close()
@@ -70,5 +81,5 @@ def run(works: Sequence[BlobWork], kept: int, manner: Manner, *, title: str) -> 
         reused=kept,
         seconds=time.monotonic() - began,
         served=dict(transfer.served),
-        notes=tuple(transfer.places.notes),
+        notes=transfer.places.notes,
     )

@@ -36,6 +36,7 @@ def save(
     overwrite: bool = False,
     progress: Any = None,
     workers: int | None = None,
+    wait: float = 20.0,
     keep: bool = False,
     **options: Any,
 ) -> SaveReport:
@@ -52,7 +53,7 @@ def save(
         ``"archive"`` (the default) or ``"oci-dir"``, an OCI image layout.
     platform : str, list of str, optional
         As for `Manifest.save`.
-    overwrite, progress, workers, keep
+    overwrite, progress, workers, wait, keep
         As for `Manifest.save`.
     **options
         As `didlab.open` takes them.
@@ -72,7 +73,7 @@ def save(
     -----
     Downloads the bytes of the distinct blobs; `plan` tells them beforehand.
     """
-    manner = Manner(overwrite=overwrite, progress=progress, workers=workers, keep=keep)
+    manner = Manner(overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep)
     manifests = opened(what, options)
     return saving.save(manifests, path, format=format, platform=platform, manner=manner)
 

@@ -385,6 +385,7 @@ class Manifest:
         overwrite: bool = False,
         progress: Any = None,
         workers: int | None = None,
+        wait: float = 20.0,
         keep: bool = False,
     ) -> SaveReport:
         """Save the image as one tar that ``docker load`` takes, as do podman, ctr and skopeo.
@@ -416,6 +417,9 @@ class Manifest:
         keep : bool
             Add the layers that came to the local store (`didlab.cache_info`), so that another
             save has them. What the store holds is used in any case.
+        wait : float
+            Seconds to wait, at most, where a registry takes no more requests for now and says
+            when to come again; `RateLimited` at once where that would be longer.
 
         Returns
         -------
@@ -437,7 +441,9 @@ class Manifest:
         from didlab.export.running import Manner
         from didlab.model import saving
 
-        manner = Manner(overwrite=overwrite, progress=progress, workers=workers, keep=keep)
+        manner = Manner(
+            overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep
+        )
         return saving.save([self], path, format=format, platform=platform, manner=manner)
 
     # --- identity ----------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def save(
             hint=f"there are {' and '.join(repr(name) for name in FORMATS)}; the archive is taken "
             "by docker load, podman, ctr and skopeo (both transports)",
         )
-    gathered = [gather(manifest, platform) for manifest in manifests]
+    with manner.waiting():
+        gathered = [gather(manifest, platform) for manifest in manifests]
     _check_names(gathered)
     sources: dict[str, Source] = {}
     for manifest, content in zip(manifests, gathered, strict=True):

@@ -11,7 +11,6 @@ from typing import TypeVar
 from didlab._pausing import pause, wait
 from didlab.errors import (
     AuthDenied,
-    AuthError,
     BadContentType,
     ConnectFailed,
     DidlabError,
@@ -157,8 +156,7 @@ class Client:
             )
         if answer.status in (401, 403):
             _, message = answers.detail(answer)
-            denial = endpoint.auth.denial(repository, answer.status, message)
-            return denial if isinstance(denial, DidlabError) else AuthError(str(denial))
+            return endpoint.auth.denial(repository, answer.status, message)
         return answers.failure(answer, what, missing)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from didlab._pausing import patience, pause, wait
 from didlab.errors import ConnectFailed, RateLimited, TransportError
 from didlab.transport import credentials, login, notices, redirects, retry, schemes
+from didlab.transport.addresses import Addresses
 from didlab.transport.auth import Authorizer
 from didlab.transport.credentials import Credential
 from didlab.transport.options import Options
@@ -32,6 +33,7 @@ class Endpoint:
         self._options = options
         self._sender = Sender(place, options, wire)
         self.auth = Authorizer(place.name, self._credential, options.auth_hosts, self._ask_token)
+        self._addresses = Addresses()
         self._down_until = 0.0
 
     def __repr__(self) -> str:
@@ -84,10 +86,10 @@ class Endpoint:
             try:
                 answer = self._once(replace(request, attempt=attempt))
             except RateLimited as error:
-                rest = rests.after(error.retry_after, error.remaining, seconds)
-                if rest is None:
+                quiet = rests.after(error.retry_after, error.remaining, seconds)
+                if quiet is None:
                     raise
-                self._rest(rest)
+                self._keep_quiet(quiet)
                 continue
             except TransportError as error:
                 most = connects if isinstance(error, ConnectFailed) else attempts
@@ -101,23 +103,41 @@ class Endpoint:
                 return answer
             if retry.is_limited(answer.status, answer.headers):
                 told = retry.limits(answer.headers)
-                rest = rests.after(told["retry_after"], told["remaining"], seconds)
-                if rest is None:
+                quiet = rests.after(told["retry_after"], told["remaining"], seconds)
+                if quiet is None:
                     return answer
                 answer.drain()
-                self._rest(rest)
+                self._keep_quiet(quiet)
                 continue
             if attempt >= attempts:
                 return answer
             answer.drain()
             wait(seconds)
 
-    def _rest(self, seconds: float) -> None:
+    def _keep_quiet(self, seconds: float) -> None:
         patience.get().told(self.place.name, seconds)
         wait(seconds)
 
     def _once(self, request: Request) -> Answer:
-        """Make one attempt: send, log in where asked to, follow redirects."""
+        """Make one attempt: send, log in where asked to, follow redirects.
+
+        A range of content that was found elsewhere before is asked for there at once.
+        """
+        ranged = request.method == "GET" and "Range" in request.headers
+        known = self._addresses.find(request.path) if ranged else None
+        if known is not None:
+            try:
+                answer = self._sender.send(
+                    "GET", known, request.headers, request.attempt, foreign=True
+                )
+            except TransportError:
+                self._addresses.forget(request.path, known)
+                raise
+            answer.strayed = True
+            if answer.status in (200, 206):
+                return answer
+            self._addresses.forget(request.path, known)
+            answer.drain()
         authorization = self.auth.known(self._origin(), request.repository, request.scope)
         answer = self._send(request, authorization)
         notices.show(answer)
@@ -131,7 +151,10 @@ class Endpoint:
                 send=self._send,
                 root=Request("GET", path, query, {}, attempt=request.attempt),
             )
-        return redirects.follow(answer, request, self._sender, self._ask_token)
+        answer = redirects.follow(answer, request, self._sender, self._ask_token)
+        if answer.strayed and answer.status in (200, 206):
+            self._addresses.keep(request.path, answer.url)
+        return answer
 
     def _send(self, request: Request, authorization: Secret | None) -> Answer:
         return schemes.send(self._sender, _spoken, request, authorization)

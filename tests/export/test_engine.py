@@ -11,6 +11,7 @@ from rig.actions import (
     half_close_after,
     hang_up,
     ignore_range,
+    redirect,
     respond,
     stall,
     with_headers,
@@ -282,3 +283,42 @@ def test_a_mirror_serves_all_where_it_can(server, other, tmp_path):
     report = image.save(tmp_path / "app.tar")
     assert set(report.served) == {other.host}
     assert server.asked("/blobs/") == []
+
+
+# --- content elsewhere ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(server, other):
+    """The registry redirects blobs to a store, with a signature in the query."""
+    server.rule(
+        lambda request: "/blobs/" in request.path,
+        lambda exchange: redirect(f"{other.url}{exchange.request.path}?X-Signature=abc")(exchange),
+    )
+    return other
+
+
+def test_a_signed_address_is_asked_for_once_and_shared(server, elsewhere, tmp_path):
+    with CuttingProxy(elsewhere.host, rate=1 * MB) as line:
+        server.rules[0].action = lambda exchange: redirect(
+            f"http://{line.host}{exchange.request.path}?X-Signature=abc"
+        )(exchange)
+        didlab.open(f"{server.host}/lab/app:1").save(tmp_path / "app.tar")
+    assert len(elsewhere.asked(server.large)) >= 4
+    assert len(server.asked(server.large)) == 1
+
+
+def test_an_expired_address_is_renewed(server, elsewhere, tmp_path):
+    """The store refuses a second use of an address: each time the registry gives a new one."""
+    elsewhere.rule(lambda request: server.large in request.path, half_close_after(2 * MB), times=1)
+    elsewhere.rule(lambda request: server.large in request.path, respond(403), times=1)
+    didlab.open(f"{server.host}/lab/app:1").save(tmp_path / "app.tar", workers=1)
+    assert [r.status for r in elsewhere.asked(server.large)] == [200, 403, 206]
+    assert len(server.asked(server.large)) == 2
+
+
+def test_a_store_that_goes_away_is_asked_for_anew(server, elsewhere, tmp_path):
+    elsewhere.rule(lambda request: server.large in request.path, half_close_after(2 * MB), times=1)
+    elsewhere.rule(lambda request: server.large in request.path, hang_up, times=1)
+    didlab.open(f"{server.host}/lab/app:1").save(tmp_path / "app.tar", workers=1)
+    assert len(server.asked(server.large)) == 2
