@@ -74,7 +74,8 @@ class Patience:
     """How many seconds a place that asks for it is waited for, and who is told of the wait."""
 
     longest: float = LONGEST
-    tell: Callable[[str], object] | None = None
+    #: Called with what to say, the host, and the seconds.
+    tell: Callable[[str, str, float], object] | None = None
 
     def __post_init__(self) -> None:
         seconds = self.longest
@@ -89,7 +90,7 @@ class Patience:
         text = f"{host} asks to wait: going on in {seconds:.0f} s, at {at}"
         log.info(text)
         if self.tell is not None:
-            self.tell(text)
+            self.tell(text, host, seconds)
 
 
 #: How long the calls of this thread wait for rate limits.

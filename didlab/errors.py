@@ -330,7 +330,7 @@ class RateLimited(TransportError):
 
 
 class ServerError(TransportError):
-    """The registry answered with 5xx after all attempts; ``status`` is the last one."""
+    """The registry answered with 5xx, or 408, after all attempts; ``status`` is the last one."""
 
     defaults: ClassVar[dict[str, Any]] = {"status": None}
     status: int | None

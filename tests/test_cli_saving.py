@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from command import Command
-from rig.faults import FaultServer, half_close_after, hang_up
+from rig.faults import FaultServer, half_close_after, hang_up, respond, too_many
 from rig.images import make_image
 from rig.loaders import skopeo
 from rig.registries import Registry
@@ -136,6 +136,18 @@ def test_the_workers_are_passed_on(command: Command, names: list[str]) -> None:
     assert "--workers" in command("save", "--workers", "65", names[0]).stderr
 
 
+def test_a_rate_limit_is_waited_for_as_long_as_is_said(command: Command) -> None:
+    with FaultServer() as server:
+        server.add_image("lab/x", "1", make_image([{"a": random.Random(5).randbytes(50_000)}]))
+        name = f"{server.host}/lab/x:1"
+        digest = didlab.open(name).layer(0).digest
+        for seconds, status in (("0", 1), ("9", 0)):
+            server.rule(lambda request: digest in request.path, too_many("1"), times=1)
+            done = command("save", "--wait", seconds, name)
+            assert (done.returncode, bool(done.stdout)) == (status, not status), done
+        assert len(server.asked(digest)) == 3
+
+
 # --- going on -------------------------------------------------------------------------------
 
 
@@ -168,8 +180,6 @@ def test_what_broke_goes_on(command: Command, options: list[str], path: str) -> 
 
 def test_a_failure_in_the_middle_says_that_it_goes_on(command: Command) -> None:
     """Also one whose own words do not: here the server forbids the rest."""
-    from rig.faults import respond
-
     with FaultServer() as server:
         server.add_image("lab/x", "1", make_image([{"a": random.Random(5).randbytes(900_000)}]))
         name = f"{server.host}/lab/x:1"

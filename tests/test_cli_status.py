@@ -107,6 +107,7 @@ def test_bad_options(command: Command) -> None:
         ["save", "x", "-o", "-"],
         ["save", "x", "--over"],
         ["save", "x", "--workers", "0"],
+        ["save", "x", "--wait", "-1"],
         ["save", "x", "--platform", "all", "--platform", "amd64"],
         ["plan", "x", "--platform", "amd64", "--platform", "all"],
         ["save", "x", "--format", "squashfs"],

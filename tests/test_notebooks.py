@@ -24,6 +24,13 @@ SEEN = {
         "('demo_web_1.27_linux_arm64_v8.tar', 'linux/arm64/v8', True)",
         "(['oci-layout', 'index.json', 'manifest.json'], True)",
     ),
+    "05-slow-links-and-bundles.ipynb": (
+        "[('web:1.26', ('linux/amd64',)), ('web:1.27', ('linux/amd64',))]",
+        "(True, ())",
+        "('linux/amd64, linux/arm64/v8', True)",
+        "(['blobs', 'index.json', 'oci-layout'], True)",
+        "['1.26', '1.27']",
+    ),
 }
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from didlab import __version__
+from didlab.cli import groups
+from didlab.cli.groups import Parser
 
 _LOGIN = (
     "logins: --username reads the password from standard input (or asks on a terminal):\n"
     "  echo SECRET | didlab tags --username me registry.example/app\n"
     "without it docker's and podman's stored logins are used."
 )
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        # An abbreviation that works today would be ambiguous with tomorrow's options.
-        super().__init__(allow_abbrev=False, **options)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -83,9 +77,9 @@ def _is_tar(path: str) -> bool:
     return path.lower().endswith(".tar")
 
 
-def build() -> _Parser:
+def build() -> Parser:
     """Return the parser of all commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="didlab",
         description="Look inside container images and download them, without Docker.",
         epilog="exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted\n"
@@ -94,7 +88,7 @@ def build() -> _Parser:
     parser.add_argument("--version", action="version", version=f"didlab {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, summary: str, *parents: _Parser) -> _Parser:
+    def add(name: str, summary: str, *parents: Parser) -> Parser:
         made = commands.add_parser(
             name,
             help=summary,
@@ -105,7 +99,8 @@ def build() -> _Parser:
         made.set_defaults(run=_later(name), parser=made)
         return made
 
-    talk, net, shape, one, some = _talk(), _net(), _shape(), _platform(), _platforms()
+    talk, net, shape = groups.talk(), groups.net(), groups.shape()
+    one, some = groups.platform(), groups.platforms()
 
     _saving(add("save", "save images as tars that docker load takes", some, net, shape, talk))
     for name, summary, *parents in (
@@ -149,7 +144,7 @@ def build() -> _Parser:
     cache.add_argument("--clear", action="store_true", help="empty it")
 
     sandbox = add("sandbox", "serve a small demo registry until Ctrl+C", talk)
-    sandbox.add_argument("--port", type=_port, default=0, help="default: a free one")
+    sandbox.add_argument("--port", type=groups.port, default=0, help="default: a free one")
     sandbox.add_argument("--auth", action="store_true", help="ask for a login: demo, demo")
     sandbox.add_argument("--tags", type=int, default=0, metavar="N", help="so many more tags")
     return parser
@@ -191,8 +186,15 @@ def _saving(parser: argparse.ArgumentParser) -> None:
         help="add the layers that came to the local store, for the next save that needs them",
     )
     parser.add_argument(
+        "--wait",
+        type=groups.patience,
+        metavar="SECONDS",
+        help="how long to wait, at most, where a registry takes no more requests for now; "
+        "default: 20",
+    )
+    parser.add_argument(
         "--workers",
-        type=_workers,
+        type=groups.workers,
         metavar="N",
         help="connections at a time; default: 4, more where a line is slow for each of them",
     )
@@ -206,93 +208,3 @@ def _references(parser: argparse.ArgumentParser) -> None:
 
 def _reference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help="nginx:1.27, ghcr.io/owner/image@sha256:…")
-
-
-def _talk() -> _Parser:
-    parser = _Parser(add_help=False)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, hints, warnings")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="tell more on stderr")
-    return parser
-
-
-def _shape() -> _Parser:
-    parser = _Parser(add_help=False)
-    group = parser.add_argument_group("output").add_mutually_exclusive_group()
-    for name, summary in (
-        ("json", "JSON: bytes as numbers, times in ISO 8601, null for what is missing"),
-        ("csv", "CSV with a header, safe to open in a spreadsheet"),
-    ):
-        group.add_argument(
-            f"--{name}", action="store_const", dest="shape", const=name, help=summary
-        )
-    parser.set_defaults(shape="text")
-    return parser
-
-
-def _platform() -> _Parser:
-    parser = _Parser(add_help=False)
-    parser.add_argument(
-        "--platform",
-        metavar="P",
-        help="linux/arm64, linux/arm/v7, arm64 …; default: DOCKER_DEFAULT_PLATFORM, else Linux on "
-        "this machine's architecture",
-    )
-    return parser
-
-
-def _platforms() -> _Parser:
-    parser = _Parser(add_help=False)
-    parser.add_argument(
-        "--platform",
-        action="append",
-        metavar="P",
-        help="linux/arm64 …; repeatable, or all: then the index is kept with what belongs to it; "
-        "default: one platform, as for the other commands",
-    )
-    return parser
-
-
-def _net() -> _Parser:
-    parser = _Parser(add_help=False)
-    add = parser.add_argument_group("registry").add_argument
-    add("--mirror", action="append", default=[], metavar="URL", help="asked first; repeatable")
-    add("--proxy", metavar="URL", help="http://HOST:PORT, https://…, socks5h://…")
-    add("--username", metavar="NAME", help="log in; the password comes from standard input")
-    add("--insecure", action="store_true", help="allow unverified TLS and plain http")
-    add("--ca", metavar="FILE", help="a PEM file to trust besides the usual authorities")
-    add("--client-cert", metavar="FILE", help="a PEM certificate to show to the registry")
-    add("--client-key", metavar="FILE", help="its key, if that is another file")
-    add("--auth-host", action="append", default=[], metavar="HOST", help="a token server to trust")
-    add("--offline", action="store_true", help="send nothing; answer from the local store")
-    add("--timeout", type=_seconds, metavar="SECONDS", help="for connecting and for each answer")
-    return parser
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
-    return value
-
-
-_seconds.__name__ = "number of seconds"
-
-
-def _workers(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 64:
-        raise argparse.ArgumentTypeError(f"not a number from 1 to 64: {text!r}")
-    return value
-
-
-_workers.__name__ = "number of connections"
-
-
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
-    return value
-
-
-_port.__name__ = "port"

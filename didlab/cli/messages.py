@@ -27,7 +27,7 @@ _OPTIONS = tuple(
         (r"\bwith offline=False\b", "without --offline"),
         (r"\bmirrors=", "--mirror"),
         (r"\bclient_cert=", "--client-cert"),
-        (r"\b(proxy|timeout|username|ca)=(?=[\s,;)]|$)", r"--\1"),
+        (r"\b(proxy|timeout|username|ca|wait)=(?=[\s,;)]|$)", r"--\1"),
     )
 )
 

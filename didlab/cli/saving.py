@@ -96,6 +96,7 @@ def _run(images: list[Manifest], args: argparse.Namespace, written: set[Path]) -
             progress=False if args.quiet else None,
             workers=args.workers,
             keep=args.keep,
+            **({} if args.wait is None else {"wait": args.wait}),
         )
     except DidlabError as error:
         messages.fail(error, _more(target, left))

@@ -59,7 +59,7 @@ class Transfer:
         self._condition = threading.Condition()
         self.stop = pausing.Stop()
         self.places = Places()
-        self.patience = pausing.Patience(wait, self.places.tell)
+        self.patience = pausing.Patience(wait, self.places.rests)
         self._error: BaseException | None = None
         self.came = 0
         self._shown = 0
@@ -159,7 +159,7 @@ class Transfer:
                 return
             slow = any(
                 pace.worth(running, proved=self._proved)
-                and any(memory(place).may_cut for place in self.places.usable(work))
+                and any(map(self.places.may_cut, self.places.usable(work)))
                 for work, _, running in self._running(now)
             )
             if slow:
@@ -208,6 +208,8 @@ class Transfer:
             if segment is None:
                 continue
             place = self._place(lane, work)
+            if self.places.quiet(place):
+                continue
             if segment.split and memory(place).ranged is False:
                 segment.split = False  # then what stands before it is read over
             if work.take(segment, lane, place):
@@ -221,7 +223,7 @@ class Transfer:
         running = [
             item
             for item in self._running(now)
-            if item[0].mismatches == 0 and memory(self._place(lane, item[0])).may_cut
+            if item[0].mismatches == 0 and self.places.may_cut(self._place(lane, item[0]))
         ]
         at = pace.candidate([r for _, _, r in running], proved=self._proved)
         if at is None:

@@ -19,7 +19,6 @@ from didlab.errors import (
     ProtocolError,
     RateLimited,
     TransportError,
-    Truncated,
 )
 from didlab.export.blobwork import BlobWork, Segment
 from didlab.export.output import Handle
@@ -90,7 +89,6 @@ class Lane:
 
     def _carry(self, work: BlobWork, segment: Segment) -> None:
         """Bring one stretch, as far as it goes."""
-        began, place = segment.position, segment.place
         reader = self._readers.get(id(work))
         if reader is None:
             reader = self._readers[id(work)] = work.source.open(work.hole.descriptor)
@@ -101,19 +99,13 @@ class Lane:
 
             self._reading = reader
             try:
-                self._pump(reader, handle, work, segment, note)
-            except BadRange:
-                # Nobody cuts there any more; the one before brings the rest, where it still can.
-                memory(place).ranged = False
-                work.join(segment)
-            except (NotFound, IntegrityError, AuthError, ProtocolError) as error:
-                self._refused(work, place, error)
-            except TransportError as error:
-                self._broke(reader, work, place, error, segment.position - began, began)
-            else:
-                work.failures = 0
-                if reader.ranged is not None and began:
-                    memory(place).ranged = reader.ranged
+                self._bring(reader, handle, work, segment, note)
+            except pausing.Stopped:
+                raise
+            except BaseException as error:
+                # Before the stretch is free again: nobody is to ask for it once more.
+                self._board.fail(error)
+                raise
             finally:
                 self._reading = None
                 work.drop(segment)
@@ -125,6 +117,26 @@ class Lane:
             work.catch_up(handle)
         if work.ready():
             self._judge(work)
+
+    def _bring(
+        self, reader: BlobReader, handle: Handle, work: BlobWork, segment: Segment, note: Note
+    ) -> None:
+        """Fetch once, and say what comes of a failure; raises where it is the end."""
+        began, place = segment.position, segment.place
+        try:
+            self._pump(reader, handle, work, segment, note)
+        except BadRange:
+            # Nobody cuts there any more; the one before brings the rest, where it still can.
+            memory(place).ranged = False
+            work.join(segment)
+        except (NotFound, IntegrityError, AuthError, ProtocolError) as error:
+            self._refused(work, place, error)
+        except TransportError as error:
+            self._broke(reader, work, place, error, segment.position - began, began)
+        else:
+            work.failures = 0
+            if reader.ranged is not None and began:
+                memory(place).ranged = reader.ranged
 
     def _pump(
         self, reader: BlobReader, handle: Handle, work: BlobWork, segment: Segment, note: Note
@@ -148,7 +160,10 @@ class Lane:
         """Ask elsewhere for what a place does not have, or gives wrongly."""
         work.bad_places.add(place)
         if not self._board.places.others(work, place):
-            raise error
+            work.mismatches += 1
+            if work.mismatches > 1 or not isinstance(error, IntegrityError):
+                raise error
+            # Too much or too little, as bytes with a wrong digest: once more.
         self._board.places.note(f"{place}: {error}")
 
     def _broke(
@@ -224,15 +239,19 @@ def judge(work: BlobWork) -> DigestMismatch | None:
     return error
 
 
-def _given_up(work: BlobWork, error: TransportError) -> Truncated:
+def _given_up(work: BlobWork, error: TransportError) -> TransportError:
+    """Return an error of the last failure's kind that says how far it got."""
     here = work.size - work.left
-    return Truncated(
+    fields = {
+        **error.fields(),
+        "received": here,
+        "size": work.size,
+        "hint": "what came is kept: the same call goes on from there; mirrors= or proxy= may help",
+    }
+    return type(error)(
         f"gave up after {work.failures} failures in a row at {here} of {work.size} bytes: "
         f"{error.message}",
-        host=error.host,
-        received=here,
-        size=work.size,
-        hint="what came is kept: the same call goes on from there; mirrors= or proxy= may help",
+        **fields,
     )
 
 

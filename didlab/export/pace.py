@@ -90,8 +90,8 @@ def worth(stretch: Running, *, proved: bool) -> bool:
     """Whether cutting a stretch pays."""
     if stretch.left < 2 * SMALLEST or stretch.rate >= FAST:
         return False
-    if stretch.age < 0.1:
-        return False  # nothing is known yet
+    if stretch.age < 0.1 or stretch.rate <= 0:
+        return False  # nothing is known yet; who answers nothing is not asked more often
     return stretch.seconds > (WORTH_LATE if proved else WORTH)
 
 

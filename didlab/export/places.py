@@ -51,6 +51,7 @@ class Places:
         self.news: list[str] = []
         self._notes: list[str] = []
         self._broke: Counter[str] = Counter()
+        self._quiet: dict[str, float] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -86,6 +87,19 @@ class Places:
     def tell(self, text: str) -> None:
         """Tell whoever watches; afterwards it is of no interest."""
         self.news.append(text)
+
+    def rests(self, why: str, place: str, seconds: float) -> None:
+        """Tell that a place takes no more requests for a while, and leave it alone meanwhile."""
+        self._quiet[place] = time.monotonic() + seconds
+        self.tell(why)
+
+    def quiet(self, place: str) -> bool:
+        """Whether a place asked not to be asked just now."""
+        return time.monotonic() < self._quiet.get(place, 0.0)
+
+    def may_cut(self, place: str) -> bool:
+        """Whether one more connection to a place is worth a try."""
+        return memory(place).may_cut and not self.quiet(place)
 
     def broke(self, place: str, why: str) -> None:
         """Tell of a failure after which the same place is asked again, and count it."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from didlab.blobs import store
 from didlab.errors import InvalidArgument
 from didlab.export.report import SaveReport
 from didlab.export.running import Manner
@@ -90,8 +91,9 @@ def plan(what: What, *, platform: Platforms = None, **options: Any) -> pd.DataFr
     -------
     DataFrame
         digest : text, kind : category (index, manifest, config, layer), media_type : category,
-        size : int64 (bytes), images : text (the references that need it, separated by commas).
-        ``frame["size"].sum()`` is what a save would download at most.
+        size : int64 (bytes), stored : bool (whether the local store has it),
+        images : text (the references that need it, separated by commas).
+        ``frame.loc[~frame["stored"], "size"].sum()`` is what a save would download at most.
 
     Notes
     -----
@@ -106,10 +108,18 @@ def plan(what: What, *, platform: Platforms = None, **options: Any) -> pd.DataFr
             name = content.reference.familiar()
             if name not in names:
                 names.append(name)
+    known = store.default()
     return frames.frame(
         "plan",
         [
-            (digest, kind, media_type, size, ", ".join(names))
+            (
+                digest,
+                kind,
+                media_type,
+                size,
+                known is not None and known.present(digest, size),
+                ", ".join(names),
+            )
             for digest, (kind, media_type, size, names) in rows.items()
         ],
     )

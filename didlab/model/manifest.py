@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from didlab.errors import InvalidArgument, LayerNotFound
+from didlab.model import tables
 from didlab.model.completion import Completer
 from didlab.model.config import Config
-from didlab.model.snapshot import Snapshot, config_platform
-from didlab.oci import config as configs
+from didlab.model.snapshot import Snapshot
 from didlab.oci.config import HistoryEntry, ImageConfig
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import is_digest
@@ -119,35 +119,9 @@ class Manifest:
         Costs one request on an index (none when known), two on a single image (its config says
         the platform), a challenge and a token once for each repository.
         """
-        root = self._snapshot.root()
-        rows: list[tuple[Any, ...]] = []
-        more: list[tuple[int | None, int | None]] = []
-        if isinstance(root, ImageManifest):
-            platform = Platform("unknown", "unknown")
-            if root.is_image:
-                platform = config_platform(self._snapshot.config(root))
-            kind = "image" if root.is_image else "other"
-            own = Descriptor(root.media_type, root.digest, len(root.raw))
-            rows.append((*_platform_cells(platform), kind, own.digest, own.size))
-            more.append(_size_cells(root))
-        else:
-            entries = self._snapshot.entries()
-            for entry in entries:
-                d = entry.descriptor
-                rows.append((*_platform_cells(entry.platform), entry.kind, d.digest, d.size))
-            if sizes:
-                for entry in entries:
-                    child = (
-                        self._snapshot.document(entry.descriptor) if entry.kind == "image" else None
-                    )
-                    more.append(
-                        _size_cells(child) if isinstance(child, ImageManifest) else (None, None)
-                    )
-        if sizes:
-            rows = [(*row, *cells) for row, cells in zip(rows, more, strict=True)]
         return frames.frame(
             "platforms",
-            rows,
+            tables.platforms(self._snapshot, sizes=sizes),
             also="platforms+sizes" if sizes else None,
             reference=str(self.reference),
         )
@@ -275,28 +249,7 @@ class Manifest:
         -----
         Costs the manifest and the config.
         """
-        image = self._image()
-        diff_ids: list[str | None] = [None] * len(image.layers)
-        entries: list[HistoryEntry | None] = [None] * len(image.layers)
-        if image.is_image:
-            config = self._snapshot.config(image)
-            diff_ids = list(checked_diff_ids(image, config, self.reference))
-            entries = _entries(config, len(image.layers))
-        rows = [
-            (
-                position,
-                layer.digest,
-                diff_id,
-                layer.media_type,
-                layer.size,
-                entry.created if entry else None,
-                entry.created_by if entry else None,
-                entry.comment if entry else None,
-            )
-            for position, (layer, diff_id, entry) in enumerate(
-                zip(image.layers, diff_ids, entries, strict=True)
-            )
-        ]
+        rows = tables.layers(self._snapshot, self._image())
         return frames.frame("layers", rows, reference=str(self.reference))
 
     def layer(self, which: int | str) -> Layer:
@@ -353,25 +306,7 @@ class Manifest:
         ------
         NotAnImage, PlatformNotFound, TransportError
         """
-        image = self._image()
-        config = self._snapshot.config(image)
-        rows = []
-        aligned = configs.align(config.history, len(image.layers))
-        for position, (entry, at) in enumerate(zip(config.history, aligned, strict=True)):
-            layer = image.layers[at] if at is not None else None
-            rows.append(
-                (
-                    position,
-                    entry.created,
-                    entry.created_by,
-                    entry.comment,
-                    entry.author,
-                    entry.empty_layer,
-                    at,
-                    layer.digest if layer else None,
-                    layer.size if layer else None,
-                )
-            )
+        rows = tables.history(self._snapshot, self._image())
         return frames.frame("history", rows, reference=str(self.reference))
 
     # --- saving ------------------------------------------------------------------------------
@@ -486,7 +421,7 @@ class Manifest:
         config = self._known_config()
         if image is None or config is None:
             return None
-        return _entries(config, len(image.layers))[layer]
+        return tables.steps_of_layers(config, len(image.layers))[layer]
 
     def _facts(self) -> dict[str, Any]:
         """Return what is in memory; what cannot be known yet is missing."""
@@ -514,7 +449,7 @@ class Manifest:
                 facts["config"] = Config(config)._facts()
                 facts["made_by"] = [
                     entry.created_by if entry else None
-                    for entry in _entries(config, len(image.layers))
+                    for entry in tables.steps_of_layers(config, len(image.layers))
                 ]
         return facts
 
@@ -537,48 +472,3 @@ def _restore(
     source: Source, reference: Reference, platform: Platform | None, pin: Descriptor | None
 ) -> Manifest:
     return Manifest._sharing(Snapshot(source, reference, pin), platform)
-
-
-def _platform_cells(platform: Platform) -> tuple[Any, ...]:
-    unknown = platform.os == "unknown"
-    return (
-        str(platform),
-        platform.os,
-        platform.architecture,
-        None if unknown else platform.variant or None,
-        platform.os_version or None,
-    )
-
-
-def _size_cells(image: ImageManifest) -> tuple[int, int]:
-    return len(image.layers), sum(layer.size for layer in image.layers)
-
-
-def checked_diff_ids(
-    image: ImageManifest, config: ImageConfig, reference: Reference
-) -> tuple[str, ...]:
-    """Return the config's diff_ids, one for each layer.
-
-    Raises
-    ------
-    ManifestInvalid
-        There are more or fewer of them: docker load would refuse the image.
-    """
-    from didlab.errors import ManifestInvalid
-
-    if len(config.diff_ids) != len(image.layers):
-        raise ManifestInvalid(
-            f"{reference}: the manifest has {len(image.layers)} layers, "
-            f"its config {len(config.diff_ids)} diff_ids",
-            where="rootfs.diff_ids",
-        )
-    return config.diff_ids
-
-
-def _entries(config: ImageConfig, layers: int) -> list[HistoryEntry | None]:
-    """Return for each layer the history entry that made it."""
-    found: list[HistoryEntry | None] = [None] * layers
-    for entry, at in zip(config.history, configs.align(config.history, layers), strict=True):
-        if at is not None:
-            found[at] = entry
-    return found

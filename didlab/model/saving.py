@@ -15,8 +15,9 @@ from didlab.export.layout import save_layout
 from didlab.export.names import archive_name
 from didlab.export.report import SaveReport
 from didlab.export.running import Manner
-from didlab.model.manifest import Manifest, checked_diff_ids
+from didlab.model.manifest import Manifest
 from didlab.model.snapshot import Entry, Snapshot, config_platform
+from didlab.oci import config as configs
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.manifest import ImageIndex, ImageManifest
 from didlab.oci.platform import Platform, default_platform, select
@@ -97,7 +98,7 @@ def _parsed(name: Any) -> Platform:
 
 def _image(snapshot: Snapshot, manifest: ImageManifest) -> Image:
     config = snapshot.config(manifest)
-    checked_diff_ids(manifest, config, snapshot.reference)
+    configs.check_layer_count(config, len(manifest.layers))
     return Image(manifest, config.raw, config_platform(config))
 
 

@@ -59,14 +59,14 @@ def failure(answer: Answer, what: str, missing: type[NotFound]) -> DidlabError:
         return rate_limited(answer)
     if status in (404, 410):
         kind = _MISSING.get(code, missing)
-        if kind is RepositoryNotFound and missing is BlobNotFound:
+        if missing is BlobNotFound:
             kind = BlobNotFound
         return kind(
             f"{host} has no {what} ({status}){tail}",
             host=host,
             hint="check the name and the tag; some registries answer like this without a login",
         )
-    if 500 <= status < 600:
+    if 500 <= status < 600 or status in retry.PASSING:
         return ServerError(f"{host} answers {status} for {what}{tail}", host=host, status=status)
     return ProtocolError(
         f"{host} answers {status} for {what}{tail}",

@@ -88,6 +88,7 @@ SCHEMAS: Mapping[str, tuple[Column, ...]] = {
         ("kind", "category", "index, manifest, config or layer"),
         ("media_type", "category", "declared format"),
         ("size", "int", "bytes"),
+        ("stored", "bool", "whether the local store has it"),
         ("images", "text", "the references that need it, separated by commas"),
     ),
     "endpoints": _columns(

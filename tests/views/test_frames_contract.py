@@ -80,6 +80,20 @@ CONTRACT: dict[str, dict[str, str]] = {
         "error": "category",
     },
     "show_config": {"option": "text", "value": "text", "source": "text"},
+    "plan": {
+        "digest": "text",
+        "kind": "category",
+        "media_type": "category",
+        "size": "int64",
+        "stored": "bool",
+        "images": "text",
+    },
+    "endpoints": {
+        "host": "text",
+        "scheme": "category",
+        "role": "category",
+        "registry": "category",
+    },
 }
 LONG = {**CONTRACT["platforms"], **CONTRACT["platforms+sizes"]}
 
@@ -94,6 +108,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "repositories": Registry.repositories,
     "requests": Registry.requests,
     "show_config": didlab.show_config,
+    "plan": didlab.plan,
+    "endpoints": didlab.endpoints,
 }
 
 

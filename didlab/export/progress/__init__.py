@@ -42,7 +42,7 @@ def teller(progress: Any) -> Any:
     """Return what tells a person of a wait while there is no bar yet; None where nobody looks."""
     if (progress is not None and not isinstance(progress, bool)) or not _wanted(progress):
         return None
-    return lambda text: print(printable(text), file=sys.stderr, flush=True)
+    return lambda text, *_: print(printable(text), file=sys.stderr, flush=True)
 
 
 def _wanted(progress: bool | None) -> bool:
