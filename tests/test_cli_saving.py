@@ -196,13 +196,14 @@ def test_a_failure_in_the_middle_says_that_it_goes_on(command: Command) -> None:
 
 def test_plan(command: Command, names: list[str]) -> None:
     head, *lines = ok(command("plan", *names)).splitlines()
-    assert head.split() == ["KIND", "SIZE", "DIGEST", "IMAGES"]
+    assert head.split() == ["KIND", "SIZE", "STORED", "DIGEST", "IMAGES"]
     found = json.loads(ok(command("plan", "--json", *names)))
     assert list(found[0]) == [column.name for column in SCHEMAS["plan"]]
-    assert [row["digest"] for row in found] == [line.split()[2] for line in lines]
+    assert [row["digest"] for row in found] == [line.split()[3] for line in lines]
     assert sum(row["size"] for row in found) == didlab.plan(names)["size"].sum()
     shared = [row for row in found if row["images"] == ", ".join(names)]
     assert shared
+    assert not any(row["stored"] for row in found), "there is no store here"
     assert list(command.folder.iterdir()) == []
 
 
@@ -262,6 +263,7 @@ def test_what_is_kept_is_not_fetched_again(
         (row,) = json.loads(ok(command("save", "--json", names[0], "-o", "two.tar", **here)))
     assert row["downloaded"] == 0
     assert not [entry for entry in seen if "/blobs/" in entry.path]
+    assert all(row["stored"] for row in json.loads(ok(command("plan", "--json", names[0], **here))))
 
 
 def test_no_cache(command: Command) -> None:

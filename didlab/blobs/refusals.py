@@ -26,15 +26,17 @@ def translated(path: Path, needed: int | None = None) -> Iterator[None]:
                 f"no room to write {path}: {error.strerror}",
                 path=str(path),
                 needed=needed,
-                available=_available(path.parent),
-                hint="free some room; didlab.clear_cache() empties the local store",
+                available=available(path.parent),
+                hint="free some room, or use another disk; "
+                "didlab.clear_cache() empties the local store",
             ) from None
         raise WriteFailed(
             f"{path} cannot be written: {error.strerror or error}", path=str(path)
         ) from None
 
 
-def _available(folder: Path) -> int | None:
+def available(folder: Path) -> int | None:
+    """Return the free bytes of the disk that a folder is on; None where it does not tell."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:

@@ -110,11 +110,14 @@ def plan(args: argparse.Namespace) -> int:
     found = Table.of(
         bundle.plan(args.references, platform=args.platform, **connection.options(args))
     )
-    Output(args.shape).table(found, "kind", "size", "digest", "images")
+    Output(args.shape).table(found, "kind", "size", "stored", "digest", "images")
     if args.shape == "text" and not args.quiet and connection.at_terminal(sys.stderr):
-        sizes = [row["size"] for row in found.records()]
-        many = f"{len(sizes)} blobs" if len(sizes) != 1 else "1 blob"
-        sys.stderr.write(f"{many}, {human(sum(sizes))} together\n")
+        rows = found.records()
+        together = sum(row["size"] for row in rows)
+        here = sum(row["size"] for row in rows if row["stored"])
+        many = f"{len(rows)} blobs" if len(rows) != 1 else "1 blob"
+        known = f", {human(here)} of it in the local store" if here else ""
+        sys.stderr.write(f"{many}, {human(together)} together{known}\n")
     return 0
 
 

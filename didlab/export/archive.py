@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -9,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from didlab.blobs.refusals import translated
 from didlab.errors import DestinationExists
 from didlab.export import engine, plan, stored
 from didlab.export.blobwork import BlobWork
 from didlab.export.content import Content
-from didlab.export.output import PartialFile, exists, translated
+from didlab.export.output import PartialFile, exists
 from didlab.export.plan import Hole, SavePlan
 from didlab.export.report import Made, SaveReport, report
 from didlab.export.running import Manner, note_every, run
@@ -116,6 +118,9 @@ def _taken(target: Path, planned: SavePlan, overwrite: bool) -> bool:
             found = os.lstat(target)
         except FileNotFoundError:
             return False
+    if stat.S_ISLNK(found.st_mode):
+        with contextlib.suppress(OSError):
+            found = target.stat()  # a link to the same content will do as well
     if stat.S_ISREG(found.st_mode) and found.st_size == planned.size and _same(target, planned):
         return True
     if not overwrite or stat.S_ISDIR(found.st_mode):

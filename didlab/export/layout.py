@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from didlab.blobs.refusals import translated
 from didlab.errors import DestinationExists, WriteFailed
 from didlab.export import engine, plan, stored
 from didlab.export.blobwork import BlobWork
 from didlab.export.content import Content, identity
-from didlab.export.output import PartialFile, translated
+from didlab.export.output import PartialFile
 from didlab.export.plan import Hole
 from didlab.export.report import SaveReport, report
 from didlab.export.running import Manner, note_every, run

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from didlab import _pausing as pausing
-from didlab.errors import DestinationExists, DiskFull, LocalStoreError, WriteFailed
+from didlab.blobs.refusals import available, translated
+from didlab.errors import DestinationExists, DiskFull, WriteFailed
 from didlab.export import partial
 from didlab.export.partial import Stretch
-
-_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG})
 
 #: Seconds between two flushes behind the download.
 _FLUSH_EVERY = 0.1
@@ -302,46 +300,18 @@ def exists(target: Path) -> DestinationExists:
     )
 
 
-@contextmanager
-def translated(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn the operating system's refusals into didlab's errors."""
-    try:
-        yield
-    except LocalStoreError:
-        raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFull(
-                f"no room to write {path}: {error.strerror}",
-                path=str(path),
-                needed=needed,
-                available=_available(path.parent),
-                hint="free some room, or save to another disk",
-            ) from None
-        raise WriteFailed(
-            f"{path} cannot be written: {error.strerror or error}", path=str(path)
-        ) from None
-
-
-def _available(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
-
-
 def _check_room(folder: Path, target: Path, size: int) -> None:
     if not folder.is_dir():
         raise WriteFailed(
             f"the folder {folder} does not exist", path=str(target), hint="make it first"
         )
-    available = _available(folder)
-    if available is not None and available < size:
+    room = available(folder)
+    if room is not None and room < size:
         raise DiskFull(
-            f"{target} needs {size} bytes, {folder} has room for {available}",
+            f"{target} needs {size} bytes, {folder} has room for {room}",
             path=str(target),
             needed=size,
-            available=available,
+            available=room,
             hint="free some room, or save to another disk",
         )
 

@@ -189,7 +189,12 @@ def _runs(pid: int) -> bool:
         return False
     except OSError:
         return True
-    return True
+    try:
+        # One that was killed and that nobody has waited for answers signals, but does nothing.
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (OSError, LookupError, ValueError):
+        return True
+    return state not in ("Z", "X")
 
 
 @functools.cache

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from didlab.blobs import store
+from didlab.blobs.refusals import translated
 from didlab.errors import DidlabError
 from didlab.export.blobwork import BlobWork
-from didlab.export.output import translated
 
 
 def fill_in(works: Sequence[BlobWork]) -> int:

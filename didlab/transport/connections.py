@@ -34,6 +34,9 @@ def interruptible(base: type[Any]) -> type[Any]:
             if pausing.stop.get() is not None:
                 # Another handle on the same connection: wrapping in TLS takes this one away.
                 self._guard = sock.dup()
+                if _is_called_off():  # before there was anything to shut
+                    sock.close()
+                    raise pausing.Stopped
             return sock
 
         def connect(self) -> None:
@@ -52,6 +55,11 @@ def interruptible(base: type[Any]) -> type[Any]:
 
     Interruptible.__name__ = base.__name__
     return Interruptible
+
+
+def _is_called_off() -> bool:
+    job = pausing.stop.get()
+    return job is not None and job.is_set()
 
 
 def _shut(sock: Any) -> None:

@@ -35,10 +35,13 @@ def interrupted(*_: object) -> None:
 
 def deaf(*_: object, **__: object) -> None:
     """Stand for a system call that no signal ends."""
-    tell(here=True)
     end = time.monotonic() + 60
+    told = False
     while time.monotonic() < end and not over.is_set():
         with suppress(KeyboardInterrupt):
+            if not told:
+                told = True
+                tell(here=True)
             over.wait(end - time.monotonic())
 
 

@@ -145,6 +145,20 @@ def _runs(pid: int) -> bool:
     return True
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_owner_that_nobody_waited_for_is_dead():
+    from didlab.export.partial import _runs
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert _runs(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert not _runs(child.pid)
+    finally:
+        child.wait()
+
+
 def test_two_processes_save_to_one_place(server, tmp_path):
     with CuttingProxy(server.host, rate=25 * MB) as line:
         one, two = Killer(f"{line.host}/lab/app:1"), Killer(f"{line.host}/lab/app:1")

@@ -162,6 +162,13 @@ def test_a_link_is_replaced_not_followed(image, tmp_path):
     assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
+def test_a_link_to_the_same_content_will_do(server, image, tmp_path):
+    image.save(tmp_path / "real.tar")
+    (tmp_path / "app.tar").symlink_to(tmp_path / "real.tar")
+    assert image.save(tmp_path / "app.tar").downloaded == 0
+    assert (tmp_path / "app.tar").is_symlink()
+
+
 def test_a_folder_that_is_missing_or_closed(image, tmp_path):
     with pytest.raises(errors.WriteFailed, match="does not exist"):
         image.save(tmp_path / "no" / "app.tar")
