@@ -223,12 +223,18 @@ _SHARES = (0.05, 0.18, 0.09, 0.19, 0.485, 0.0, 0.005)
 
 
 def push_big(host: str, folder: Path, size_mb: int) -> BuiltImage:
-    """Make and push lab/big:SIZE: seven layers that sum up to ``size_mb`` compressed."""
+    """Make and push lab/big:SIZE: seven layers that sum up to ``size_mb`` compressed.
+
+    As in real images, half of that is one layer that does not compress; the rest unpacks to 2.6
+    times its size, so the image to about 1.8 times.
+    """
     diff_ids, descriptors = [], []
     with Pusher(host) as pusher:
         for number, share in enumerate(_SHARES):
             path = folder / f"layer-{number}"
-            digest, diff_id = _big_layer(path, int(share * size_mb * 1_000_000), number)
+            bytes_wanted = int(share * size_mb * 1_000_000)
+            noise_only = share == max(_SHARES)
+            digest, diff_id = _big_layer(path, bytes_wanted, number, noise_only=noise_only)
             size = path.stat().st_size
             diff_ids.append(diff_id)
             descriptors.append({"mediaType": DOCKER_LAYER, "digest": digest, "size": size})
@@ -303,8 +309,8 @@ def _prose() -> tuple[bytes, bytes]:
     return plain, _block(plain, 6)
 
 
-def _big_layer(path: Path, size: int, seed: int) -> tuple[str, str]:
-    """A layer of files of 4 MiB: noise, and every fourth one of text."""
+def _big_layer(path: Path, size: int, seed: int, *, noise_only: bool) -> tuple[str, str]:
+    """A layer of files of 4 MiB: noise that does not compress, or text that does."""
     dice = random.Random(seed)
     out = _GzipFile(path)
     number = 0
@@ -313,7 +319,7 @@ def _big_layer(path: Path, size: int, seed: int) -> tuple[str, str]:
         remaining = max(0, size - out.written)
         left = min(4, remaining >> 20)
         for _ in range(left):
-            if number % 4 == 3:
+            if not noise_only:
                 chunks.append(_prose())
             else:
                 noise = dice.randbytes(1 << 20)
