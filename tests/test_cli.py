@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -175,6 +176,7 @@ def test_inspect(command: Command, lab: Registry) -> None:
     for part in (found["digest"], found["image_id"], "linux/arm/v7", '["--help"]', "11 layers"):
         assert part in page
     assert "\x1b" not in page
+    assert re.search(rf"^size +{image.size()} to download for linux/amd64$", page, re.MULTILINE)
     other = json.loads(ok(command("inspect", "--json", "--platform", "arm64", name)))
     assert other["config"]["architecture"] == "arm64"
     assert other["digest"] in [row["digest"] for row in found["platforms"]]
@@ -308,6 +310,15 @@ def test_password_on_standard_input(
         for end in ("", "\n", "\r\n"):
             done = command("tags", "--username", server.user, name, text=server.password + end)
             assert ok(done) == "1\n"
+
+
+def test_password_stdin_as_docker_has_it(command: Command, registry_htpasswd: Registry) -> None:
+    server = registry_htpasswd
+    words = ("--username", server.user, "--password-stdin", f"{server.host}/private/app")
+    assert ok(command("tags", *words, text=f"{server.password}\n")) == "1\n"
+    done = command("tags", "--password-stdin", f"{server.host}/private/app", text="x\n")
+    assert done.returncode == 2
+    assert "--username" in done.stderr
 
 
 def test_a_mirror(command: Command, lab: Registry, registry_mirror: Registry) -> None:

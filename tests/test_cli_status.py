@@ -51,6 +51,11 @@ def test_unknown_repository_and_platform(command: Command, lab: Registry) -> Non
     failed(command("layers", "--platform", "nonsense", f"{lab.host}/lab/app"), "'nonsense'")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:26875", "127.0.0.1", "localhost:5000"])
+def test_tags_of_a_registry(command: Command, host: str) -> None:
+    failed(command("tags", host), f"{host}/NAME", f"didlab repositories {host}")
+
+
 def test_registry_down(command: Command) -> None:
     host = f"127.0.0.1:{free_port()}"
     failed(command("tags", f"{host}/x", "--timeout", "5"), host)

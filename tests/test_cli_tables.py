@@ -7,6 +7,7 @@ import io
 import json
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
 from didlab.cli.messages import describe
@@ -98,6 +99,12 @@ def test_csv_has_a_header_all_columns_and_crlf() -> None:
     assert tuple(rows[0]) == TABLE.columns
     assert rows[1] == ["0", DIGEST, "1500000", "2024-03-01T09:30:15Z", "false", "RUN one"]
     assert rows[2][1:4] == ["", "", ""]
+
+
+def test_the_year_one_has_four_digits() -> None:
+    first = pd.Timestamp("0001-01-01T00:00:00Z").as_unit("us")
+    lines = text_lines(Table(("tag", "created"), [("a", first)]), 200)
+    assert lines[1].split() == ["a", "0001-01-01", "00:00"]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])

@@ -38,8 +38,8 @@ SYSTEM = (
 )
 #: Fast tests, for Pythons beside the one that runs everything.
 UNIT = ("tests/oci", "tests/transport/test_urls.py", "tests/transport/test_challenge.py",
-        "tests/transport/test_trust.py", "tests/transport/test_network.py", "tests/demo", "tests/test_readme.py",
-        "didlab")  # fmt: skip
+        "tests/transport/test_trust.py", "tests/transport/test_network.py", "tests/demo",
+        "tests/test_readme.py", "didlab")  # fmt: skip
 #: Other Pythons, and what holds back their packages: the oldest that didlab promises.
 OTHERS = {"python3.12": ROOT / "tools" / "oldest.txt", "python3.13": None}
 

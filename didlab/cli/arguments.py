@@ -38,6 +38,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if unknown:
         _refuse(parser, args, f"unrecognized arguments: {' '.join(unknown)}")
+    if getattr(args, "password_stdin", False) and args.username is None:
+        _refuse(parser, args, "--password-stdin needs --username")
     if args.command in ("save", "plan"):
         _check_platforms(parser, args)
     if args.command == "save":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -74,6 +75,7 @@ def inspect(args: argparse.Namespace) -> int:
 def tags(args: argparse.Namespace) -> int:
     """List the tags of a repository."""
     reference = Reference.parse(args.repository)
+    _check_not_a_registry(args.repository)
     if reference.digest is not None or reference.tag != "latest":
         raise InvalidArgument(
             f"{args.repository!r} is more than a repository's name",
@@ -89,6 +91,17 @@ def tags(args: argparse.Namespace) -> int:
         many = f"{len(broken)} tags" if len(broken) > 1 else "1 tag"
         messages.say(f"warning: {many} could not be read, first {first}: {broken[first]}")
     return 0
+
+
+def _check_not_a_registry(text: str) -> None:
+    """Refuse ``127.0.0.1:5000``, which reads as an image 127.0.0.1 at Docker Hub."""
+    name, _, port = text.rpartition(":")
+    host = name if name and port.isdigit() else text
+    if "/" not in text and (host == "localhost" or re.fullmatch(r"[0-9]+(\.[0-9]+){3}", host)):
+        raise InvalidArgument(
+            f"{text!r} is a registry, not a repository",
+            hint=f"write {text}/NAME; didlab repositories {text} lists the names",
+        )
 
 
 def repositories(args: argparse.Namespace) -> int:

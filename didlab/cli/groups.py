@@ -71,6 +71,8 @@ def net() -> Parser:
     add("--mirror", action="append", default=[], metavar="URL", help="asked first; repeatable")
     add("--proxy", metavar="URL", help="http://HOST:PORT, https://…, socks5h://…")
     add("--username", metavar="NAME", help="log in; the password comes from standard input")
+    # As docker and podman have it; it is what happens anyway.
+    add("--password-stdin", action="store_true", help=argparse.SUPPRESS)
     add("--insecure", action="store_true", help="allow unverified TLS and plain http")
     add("--ca", metavar="FILE", help="a PEM file to trust besides the usual authorities")
     add("--client-cert", metavar="FILE", help="a PEM certificate to show to the registry")

@@ -31,6 +31,9 @@ _GOES_ON = "what came is kept: the same command goes on from there"
 def save(args: argparse.Namespace) -> int:
     """Save every image; one that fails does not stop the others, unless they share a file."""
     output = Output(args.shape)
+    if args.output is not None:
+        # No shell does so in --output=~/…, and not all do elsewhere.
+        args.output = os.path.expanduser(args.output)  # noqa: PTH111 - keeps a slash at the end
     options = connection.options(args)
     failed = False
     images: list[Manifest] = []

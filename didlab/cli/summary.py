@@ -11,6 +11,7 @@ from didlab.errors import NotAnImage, printable
 from didlab.model.config import Config
 from didlab.model.manifest import Manifest
 from didlab.sizes import human
+from didlab.views import text
 
 
 def facts(image: Manifest) -> dict[str, Any]:
@@ -79,8 +80,14 @@ def page(image: Manifest, found: dict[str, Any], output: Output) -> None:
     width = shutil.get_terminal_size().columns if output.person else None
     lines = []
     before = ""
-    for name, value in rows(image, found):
+    made = rows(image, found)
+    platform = dict(made).get("platform")
+    for name, value in made:
         shown = _shown(name, value, output.person)
+        if name == "size":
+            # Of an index there are as many sizes as platforms.
+            about = f" for {printable(platform, 120)}" if platform else ""
+            shown = f"{shown} to download{about}"
         label = "" if name == before else name.replace("_", " ")
         before = name
         line = f"{label:13}{shown}"
@@ -90,7 +97,7 @@ def page(image: Manifest, found: dict[str, Any], output: Output) -> None:
     layers = found["layers"]
     columns = ("position", "size", "digest", "created_by")
     table = Table(columns, [[layer[name] for name in columns] for layer in layers])
-    lines += ["", f"{len(layers)} layers" if len(layers) != 1 else "1 layer"]
+    lines += ["", text.count(len(layers), "layer")]
     if layers:
         lines += text_lines(table, width)
     output.lines(lines)
@@ -98,9 +105,9 @@ def page(image: Manifest, found: dict[str, Any], output: Output) -> None:
 
 def _shown(name: str, value: Any, person: bool) -> str:
     if name == "size":
-        return f"{human(value)} to download" if person else str(value)
+        return human(value) if person else str(value)
     if name == "created":
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{text.moment(value)} UTC"
     return printable(value, 4000)
 
 

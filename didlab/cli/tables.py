@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from didlab.cli.connection import at_terminal
 from didlab.errors import printable
 from didlab.sizes import human
+from didlab.views.text import moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +163,7 @@ def _text_cell(value: object, name: str, person: bool) -> str:
     if isinstance(value, int) and person and name in _SIZES:
         return human(value)
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}" if person else plain(value)
+        return moment(value, "minutes") if person else plain(value)
     return printable(value, _LONGEST_CELL)
 
 

@@ -134,10 +134,15 @@ class Transfer:
     # --- how many lanes ----------------------------------------------------------------------
 
     def _open_lanes(self, count: int) -> None:
-        for _ in range(count):
-            lane = Lane(self, len(self._lanes))
-            self._lanes.append(lane)
-            lane.thread.start()
+        def begin() -> None:
+            for _ in range(count):
+                lane = Lane(self, len(self._lanes))
+                self._lanes.append(lane)
+                lane.thread.start()
+
+        # Not in the main thread: Ctrl-C in the middle of a start leaves a thread that never
+        # runs in `threading.enumerate` for ever.
+        pausing.aside(begin, "didlab-begin")
 
     def _steer(self, now: float, meter: Meter) -> None:
         """Take over what stalls; open further lanes where they bring more."""

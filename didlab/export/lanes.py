@@ -21,6 +21,7 @@ from didlab.errors import (
     TransportError,
 )
 from didlab.export.blobwork import BlobWork, Segment
+from didlab.export.foreign import explained
 from didlab.export.output import Handle
 from didlab.export.partial import Stretch
 from didlab.export.places import Places, memory
@@ -158,6 +159,7 @@ class Lane:
 
     def _refused(self, work: BlobWork, place: str, error: Exception) -> None:
         """Ask elsewhere for what a place does not have, or gives wrongly."""
+        error = explained(error, work.hole.descriptor)
         work.bad_places.add(place)
         if not self._board.places.others(work, place):
             work.mismatches += 1

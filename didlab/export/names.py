@@ -10,6 +10,12 @@ from didlab.oci.reference import Reference
 
 #: File systems allow 255 bytes; some room is left for a partial file's suffix.
 LONGEST = 200
+#: Of which the tag and what an image says of its platform get no more than this.
+_LONGEST_TAIL = 160
+#: Windows keeps these names for devices, whatever follows behind a dot.
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(10))]
+)
 
 
 def archive_name(reference: Reference, platform: Platform | None) -> str:
@@ -19,6 +25,8 @@ def archive_name(reference: Reference, platform: Platform | None) -> str:
     'nginx_1.27_linux_amd64.tar'
     >>> archive_name(Reference.parse("ghcr.io/o/app:2"), Platform("linux", "arm", "v7"))
     'o_app_2_linux_arm_v7.tar'
+    >>> archive_name(Reference.parse("app"), Platform("windows", "amd64", "", "10.0.17763.1"))
+    'app_latest_windows_amd64_10.0.17763.1.tar'
     """
     repository = reference.repository
     if reference.registry == "docker.io":
@@ -26,10 +34,12 @@ def archive_name(reference: Reference, platform: Platform | None) -> str:
     version = reference.tag
     if version is None:
         version = digests.encoded(reference.digest or "sha256:latest")[:12]
-    parts = (platform.os, platform.architecture, platform.variant) if platform else ()
-    tail = "_".join(part for part in (version, *parts) if part)
-    name = _portable(repository)[: LONGEST - len(tail) - 5]
-    return f"{name}_{_portable(tail)}.tar"
+    parts: tuple[str, ...] = ()
+    if platform is not None:
+        parts = (platform.os, platform.architecture, platform.variant, platform.os_version)
+    tail = _portable("_".join(part for part in (version, *parts) if part))[:_LONGEST_TAIL]
+    name = f"{_portable(repository)[: LONGEST - len(tail) - 6]}_{tail}.tar"
+    return f"_{name}" if name.partition(".")[0] in _RESERVED else name
 
 
 def blob_name(descriptor: Descriptor) -> str:

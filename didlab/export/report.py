@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from didlab.errors import printable
 from didlab.export.content import Content
 from didlab.sizes import human
 
@@ -109,11 +110,12 @@ class SaveReport(os.PathLike[str]):
         how = f"{human(self.downloaded)} downloaded"
         if self.reused:
             how += f", {human(self.reused)} reused"
-        what = f" {self.platform}" if self.platform else ""
+        # A config says its platform, whatever its publisher wrote there.
+        what = f" {printable(self.platform, 120)}" if self.platform else ""
         shown = self.image_id or self.digest
         name = shown[:19] if shown else f"{len(self.images)} images"
         return (
-            f"<SaveReport {self.path}{what} · {name} · {human(self.size)} · {how} "
+            f"<SaveReport {printable(self.path, 2000)}{what} · {name} · {human(self.size)} · {how} "
             f"in {self.seconds:.1f} s>"
         )
 

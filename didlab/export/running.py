@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,11 +34,9 @@ class Manner:
 
     def __post_init__(self) -> None:
         pausing.Patience(self.wait)  # says what is wrong with it
-        number = self.workers
-        if number is None:
-            return
-        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 64:
-            raise InvalidArgument("workers= goes from 1 to 64")
+        progress.check(self.progress)
+        if self.workers is not None:
+            object.__setattr__(self, "workers", _whole(self.workers))
 
     @property
     def lanes(self) -> tuple[int, int]:
@@ -55,6 +54,16 @@ class Manner:
             yield
         finally:
             pausing.patience.reset(token)
+
+
+def _whole(number: object) -> int:
+    # Whatever is a whole number by itself, NumPy's too.
+    if not isinstance(number, bool):
+        with contextlib.suppress(TypeError):
+            whole = operator.index(number)  # type: ignore[arg-type]
+            if 1 <= whole <= 64:
+                return whole
+    raise InvalidArgument("workers= is a whole number from 1 to 64")
 
 
 def note_every(total: int) -> int:

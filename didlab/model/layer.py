@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from didlab.errors import BlobNotFound
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.views import text
@@ -31,7 +31,7 @@ class Layer:
         0 is the base.
     diff_id, created_by : str or None
         From the image's config; None until that is known (``m.layers()`` or ``m.config()``
-        fetches it).
+        fetches it), and where it does not say.
     """
 
     __slots__ = ("_descriptor", "_manifest", "_position")
@@ -83,7 +83,7 @@ class Layer:
     def created_by(self) -> str | None:
         """The command that made the layer; None until the config is known."""
         entry = self._manifest._known_history(self._position)
-        return entry.created_by if entry is not None else None
+        return (entry.created_by or None) if entry is not None else None
 
     @property
     def manifest(self) -> Manifest:
@@ -104,13 +104,17 @@ class Layer:
         BlobNotFound, TransportError
         """
         from didlab.export.fetch import resuming
+        from didlab.export.foreign import explained
 
         source = self._manifest._snapshot.source
         verifier = Verifier(self.digest, self.size, where=source.location)
         reader = source.open(self._descriptor)
-        for data in resuming(reader):
-            verifier.update(data)
-            yield data
+        try:
+            for data in resuming(reader):
+                verifier.update(data)
+                yield data
+        except BlobNotFound as error:
+            raise explained(error, self._descriptor) from None
         verifier.check()
 
     def save(
@@ -125,7 +129,8 @@ class Layer:
         Parameters
         ----------
         path : path-like
-            The file; a directory gets ``sha256_<encoded>`` with the suffix of its format.
+            The file; a directory gets ``sha256_<encoded>`` with the suffix of its format. ``~``
+            is expanded.
         overwrite : bool
             Replace another file that is there already. The same content is left as it is.
         progress : bool or object, optional
@@ -133,18 +138,16 @@ class Layer:
 
         Raises
         ------
-        DestinationExists, DiskFull, DigestMismatch, TransportError
+        InvalidArgument, DestinationExists, DiskFull, WriteFailed, DigestMismatch, TransportError
         """
         from didlab.export.archive import save_blob
         from didlab.export.names import blob_name
+        from didlab.model import destination
 
-        target = Path(path)
-        if target.is_dir():
-            target /= blob_name(self._descriptor)
         return save_blob(
             self._manifest._snapshot.source,
             self._descriptor,
-            target,
+            destination.file(path, lambda _: blob_name(self._descriptor)),
             overwrite=overwrite,
             progress=progress,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ class Manifest:
         ------
         PlatformNotFound
             With what there is (a KeyError, too).
+        InvalidArgument
+            This object is about another platform already.
 
         Notes
         -----
@@ -155,6 +158,11 @@ class Manifest:
                 hint='m["linux/arm64"]; a layer is m.layer(0)',
             )
         wanted = Platform.parse(name) if isinstance(name, str) else name
+        own = self._platform
+        if own is not None:
+            if wanted.normalized() != own.normalized():
+                raise about_one_already(self.reference, own, wanted)
+            wanted = own
         self._snapshot.check(wanted)
         return self._sharing(self._snapshot, wanted)
 
@@ -262,8 +270,9 @@ class Manifest:
         """
         from didlab.model.layer import Layer
 
+        number = None if isinstance(which, str) else _position(which)
         layers = self._image().layers
-        if isinstance(which, str):
+        if number is None:
             for position, layer in enumerate(layers):
                 if which == layer.digest:
                     return Layer(self, position, layer)
@@ -274,12 +283,11 @@ class Manifest:
                 available=tuple(layer.digest for layer in layers),
                 hint=hint,
             )
-        if isinstance(which, bool) or not isinstance(which, int):
-            raise InvalidArgument("a layer is chosen by its position or digest")
-        position = which + len(layers) if which < 0 else which
+        position = number + len(layers) if number < 0 else number
         if not 0 <= position < len(layers):
             raise LayerNotFound(
-                f"{self.reference} has {len(layers)} layers, there is no layer {which}",
+                f"{self.reference} has {text.count(len(layers), 'layer')}, there is no layer "
+                f"{number}",
                 reference=str(self.reference),
                 available=tuple(str(number) for number in range(len(layers))),
             )
@@ -332,7 +340,8 @@ class Manifest:
         Parameters
         ----------
         path : path-like
-            The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``.
+            The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``. ``~`` is
+            expanded.
         format : str
             ``"archive"``, one tar for every loader; or ``"oci-dir"``, a folder that is an OCI
             image layout (images that it holds already stay).
@@ -431,16 +440,16 @@ class Manifest:
             "platform": str(self._platform) if self._platform else None,
         }
         root = self._snapshot.known_root
-        if root is not None:
-            facts["digest"] = root.digest
-            facts["media_type"] = root.media_type
+        image = self._snapshot.known_manifest(self._platform)
+        # What this object is about, which the index is not where a platform was asked for.
+        own = root if self._platform is None else image
+        if own is not None:
+            facts["digest"] = own.digest
+            facts["media_type"] = own.media_type
         if isinstance(root, ImageIndex):
             images = [d for d in root.manifests if d.platform and d.platform.os != "unknown"]
             facts["platforms"] = [str(d.platform) for d in images]
-        image = self._snapshot.known_manifest(self._platform)
         if image is not None:
-            if self._platform is not None or isinstance(root, ImageManifest):
-                facts["digest"] = image.digest
             facts["image_id"] = image.config.digest
             facts["layers"] = [(layer.digest, layer.size) for layer in image.layers]
             facts["size"] = image.config.size + sum(size for _, size in facts["layers"])
@@ -466,6 +475,28 @@ class Manifest:
 
     def _ipython_key_completions_(self) -> list[str]:
         return self._completer()
+
+
+def about_one_already(reference: Reference, own: Platform, wanted: object) -> InvalidArgument:
+    """Return the error for a platform asked of what is about another one."""
+    return InvalidArgument(
+        f"{reference} is about {own} already, not about {wanted}",
+        hint="ask the manifest that was opened without a platform",
+        reference=str(reference),
+    )
+
+
+def _position(which: object) -> int:
+    # Whatever is a whole number by itself, NumPy's too; neither True nor 3.0 is meant as one.
+    if not isinstance(which, bool):
+        try:
+            return operator.index(which)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise InvalidArgument(
+        "a layer is chosen by its position, a whole number, or by its digest, not by "
+        f"{type(which).__name__}"
+    )
 
 
 def _restore(

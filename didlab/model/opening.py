@@ -15,7 +15,7 @@ from didlab.sources.locate import locate
 def open(  # noqa: A001 - didlab.open is the name that the design gives
     what: str | os.PathLike[str] | Reference, platform: str | Platform | None = None, **options: Any
 ) -> Manifest:
-    """Open an image by its name: no request, and no file but the user's ``didlab.toml`` is read.
+    """Open an image by its name: no request; only ``didlab.toml`` and ``ca=`` are read.
 
     Parameters
     ----------

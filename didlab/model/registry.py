@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from didlab.errors import (
     AuthError,
     InvalidArgument,
+    InvalidReference,
     ManifestNotFound,
     NotFound,
     ProtocolError,
@@ -19,6 +20,7 @@ from didlab.errors import (
 from didlab.model.completion import Completer
 from didlab.model.repository import Repository
 from didlab.oci.reference import Reference, parse_registry
+from didlab.sources import remarks
 from didlab.transport import effective, paging, retry
 from didlab.transport.client import Client, connect
 from didlab.transport.endpoint import Endpoint
@@ -123,6 +125,7 @@ class Registry:
         offline: bool = False,
     ) -> None:
         found = parse_registry(name)
+        remarks.on_host(name, found)
         arguments = {
             "mirrors": mirrors,
             "proxy": proxy,
@@ -171,13 +174,25 @@ class Registry:
             raise InvalidArgument(
                 f"a registry is indexed by a repository's name, not by {type(name).__name__}"
             )
-        reference = Reference.parse(f"{self._name}/{name}")
-        if reference.digest is not None or reference.tag not in (None, "latest") or ":" in name:
+        path = self._without_host(name)
+        reference = Reference.parse(f"{self._name}/{path}")
+        if reference.digest is not None or reference.tag not in (None, "latest") or ":" in path:
             raise InvalidArgument(
                 f"{name!r} is more than a repository's name",
                 hint='one step at a time: registry["nginx"]["1.27"]',
             )
+        remarks.on_name(reference)
         return Repository(self._name, self._options, reference.repository)
+
+    def _without_host(self, name: str) -> str:
+        """Return a name without this registry's own host, which people copy along."""
+        host, slash, path = name.partition("/")
+        if not slash or not ("." in host or ":" in host or host == "localhost"):
+            return name
+        try:
+            return path if parse_registry(host) == self._name else name
+        except InvalidReference:
+            return name
 
     #: The repositories are a question, not a sequence in memory: ask `repositories`.
     __iter__ = None
@@ -220,7 +235,8 @@ class Registry:
             return [name for name in found if isinstance(name, str)]
 
         try:
-            return list(dict.fromkeys(client.first(job)))
+            # Not the mirrors: they list what they happen to have kept.
+            return list(dict.fromkeys(job(client.origin)))
         except (NotFound, ProtocolError) as error:
             raise Unsupported(
                 f"{self._name} does not list its repositories ({error.message})",

@@ -15,7 +15,8 @@ from didlab.export.layout import save_layout
 from didlab.export.names import archive_name
 from didlab.export.report import SaveReport
 from didlab.export.running import Manner
-from didlab.model.manifest import Manifest
+from didlab.model import destination
+from didlab.model.manifest import Manifest, about_one_already
 from didlab.model.snapshot import Entry, Snapshot, config_platform
 from didlab.oci import config as configs
 from didlab.oci.descriptor import Descriptor
@@ -45,6 +46,7 @@ def save(
             hint=f"there are {' and '.join(repr(name) for name in FORMATS)}; the archive is taken "
             "by docker load, podman, ctr and skopeo (both transports)",
         )
+    destination.given(path)  # what is no path is refused before anybody is asked
     with manner.waiting():
         gathered = [gather(manifest, platform) for manifest in manifests]
     _check_names(gathered)
@@ -69,11 +71,17 @@ def gather(manifest: Manifest, platform: Platforms) -> Content:
     several = platform == "all"
     if isinstance(platform, list | tuple | set | frozenset):
         several, names = True, list(platform)
+        if not names:
+            raise InvalidArgument(
+                "no platform was named", hint='platform="all" takes every one of them'
+            )
     if own is not None and several:
-        raise InvalidArgument(
-            f"{manifest!r} is about one platform already, {platform!r} is more",
-            hint="save the manifest without a platform",
-        )
+        if platform == "all" or {_parsed(name).normalized() for name in names} != {
+            own.normalized()
+        }:
+            more = platform if platform == "all" else ", ".join(str(name) for name in names)
+            raise about_one_already(manifest.reference, own, more)
+        return gather(manifest, None)
     root = snapshot.root() if several else None
     if several and isinstance(root, ImageIndex):
         wanted = None if platform == "all" else [_parsed(name) for name in names]
@@ -166,19 +174,17 @@ def _check_names(gathered: Iterable[Content]) -> None:
 
 
 def _target(path: str | os.PathLike[str], format: str, gathered: Sequence[Content]) -> Path:  # noqa: A002
-    target = Path(path)
     if format == "oci-dir":
-        return target
-    if target.is_dir():
-        content = gathered[0]
+        return destination.given(path)
+
+    def named(folder: Path) -> str:
         if len(gathered) > 1:
             raise InvalidArgument(
-                "several images want the name of a file", hint=f"{target / 'bundle.tar'}"
+                "several images want the name of a file", hint=f"{folder / 'bundle.tar'}"
             )
-        return target / _file_name(content.reference, content)
-    if str(path).endswith(("/", os.sep)):
-        raise InvalidArgument(f"the directory {str(path)!r} does not exist")
-    return target
+        return _file_name(gathered[0].reference, gathered[0])
+
+    return destination.file(path, named)
 
 
 def _file_name(reference: Reference, content: Content) -> str:

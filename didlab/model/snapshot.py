@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from didlab._once import Once
-from didlab.errors import ConfigInvalid, LimitExceeded, NotAnImage, PlatformNotFound
+from didlab.errors import (
+    ConfigInvalid,
+    IntegrityError,
+    LimitExceeded,
+    MalformedContent,
+    NotAnImage,
+    PlatformNotFound,
+)
 from didlab.oci import config as configs
 from didlab.oci import manifest as manifests
 from didlab.oci.config import ImageConfig
@@ -92,9 +100,24 @@ class Snapshot:
         return self._root()
 
     def _resolve(self) -> ImageManifest | ImageIndex:
-        descriptor = self._pin or self.source.resolve(self.reference)
-        raw = self.source.fetch(descriptor)
-        return manifests.parse(raw, descriptor.media_type)
+        with self._named():
+            descriptor = self._pin or self.source.resolve(self.reference)
+            return self._parsed(descriptor)
+
+    def _parsed(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
+        return manifests.parse(self.source.fetch(descriptor), descriptor.media_type)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Have errors about content say of which image it is."""
+        try:
+            yield
+        except (MalformedContent, IntegrityError) as error:
+            if error.reference is not None:
+                raise
+            name = str(self.reference)
+            fields = {"host": self.reference.registry, **error.fields(), "reference": name}
+            raise type(error)(f"{name}: {error.message}", **fields) from None
 
     def entries(self) -> list[Entry]:
         """Return the rows of the index, what a nested index holds behind its row.
@@ -135,10 +158,9 @@ class Snapshot:
         with self._lock:
             once = self._manifests.get(descriptor.digest)
             if once is None:
-                once = self._manifests[descriptor.digest] = Once(
-                    lambda: manifests.parse(self.source.fetch(descriptor), descriptor.media_type)
-                )
-        return once()
+                once = self._manifests[descriptor.digest] = Once(lambda: self._parsed(descriptor))
+        with self._named():
+            return once()
 
     def manifest(self, platform: Platform | None) -> ImageManifest:
         """Return the image manifest for a platform, or for the default one.
@@ -266,7 +288,8 @@ class Snapshot:
                 once = self._configs[digest] = Once(
                     lambda: configs.parse(self.source.fetch(manifest.config))
                 )
-        return once()
+        with self._named():
+            return once()
 
     def images(self) -> Iterator[tuple[Descriptor, Platform]]:
         """Yield the images of the index with their declared platforms."""

@@ -60,8 +60,8 @@ def layers(snapshot: Snapshot, image: ImageManifest) -> list[Row]:
             layer.media_type,
             layer.size,
             step.created if step else None,
-            step.created_by if step else None,
-            step.comment if step else None,
+            (step.created_by or None) if step else None,
+            (step.comment or None) if step else None,
         )
         for position, (layer, diff_id, step) in enumerate(
             zip(image.layers, diff_ids, steps, strict=True)
@@ -80,9 +80,9 @@ def history(snapshot: Snapshot, image: ImageManifest) -> list[Row]:
             (
                 position,
                 step.created,
-                step.created_by,
-                step.comment,
-                step.author,
+                step.created_by or None,
+                step.comment or None,
+                step.author or None,
                 step.empty_layer,
                 at,
                 layer.digest if layer else None,
@@ -105,8 +105,8 @@ def _platform(platform: Platform) -> Row:
     unknown = platform.os == "unknown"
     return (
         str(platform),
-        platform.os,
-        platform.architecture,
+        platform.os or None,
+        platform.architecture or None,
         None if unknown else platform.variant or None,
         platform.os_version or None,
     )

@@ -125,7 +125,8 @@ def check_layer_count(config: ImageConfig, layer_count: int) -> None:
     """Raise `ManifestInvalid` unless the config has one diff_id for each layer."""
     if len(config.diff_ids) != layer_count:
         raise errors.ManifestInvalid(
-            f"the manifest lists {layer_count} layers, but the config {len(config.diff_ids)}",
+            f"the manifest lists {layer_count} layer{'' if layer_count == 1 else 's'}, "
+            f"but the config {len(config.diff_ids)}",
             hint="no container engine would load this image",
             where="layers",
         )

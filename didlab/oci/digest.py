@@ -32,7 +32,7 @@ def of(data: bytes, algorithm: str = "sha256") -> str:
     """
     if algorithm not in ("sha256", "sha512"):
         raise errors.InvalidArgument(
-            f"{errors.printable(algorithm, 40)!r} is no digest algorithm",
+            f"'{errors.printable(algorithm, 40)}' is no digest algorithm",
             hint="use sha256 or sha512",
         )
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
@@ -55,7 +55,7 @@ def encoded(digest: str) -> str:
 def _split(digest: object) -> tuple[str, str]:
     if not is_digest(digest):
         raise errors.InvalidArgument(
-            f"{errors.printable(digest, 160)!r} is not a digest",
+            f"'{errors.printable(digest, 160)}' is not a digest",
             hint="a digest is sha256: and 64, or sha512: and 128, lower-case hexadecimal digits",
         )
     name, _, value = digest.partition(":")

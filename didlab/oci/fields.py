@@ -32,7 +32,7 @@ class Names:
             name = self._folded.get(key.casefold())
             if name is not None:
                 raise errors.TypeConfusion(
-                    f"{where} has a field {errors.printable(key, 80)!r}, "
+                    f"{where} has a field '{errors.printable(key, 80)}', "
                     f"which some tools take for {name!r}",
                     hint="no honest tool writes such a document",
                     expected=name,

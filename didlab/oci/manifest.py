@@ -132,7 +132,7 @@ def _types(members: Members, media_type: str | None) -> tuple[str, str]:
         came_as = ""
     says = members.text("mediaType") or ""
     if says and not media_types.is_known_manifest(says):
-        members.refuse_member("mediaType", f"is {errors.printable(says, 100)!r}: no manifest type")
+        members.refuse_member("mediaType", f"is '{errors.printable(says, 100)}': no manifest type")
     if says and came_as and says != came_as:
         raise errors.TypeConfusion(
             f"the manifest came as {came_as}, but says it is {says}",

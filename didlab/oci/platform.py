@@ -125,7 +125,7 @@ class Platform:
 
 def _nonsense(text: object) -> errors.InvalidArgument:
     return errors.InvalidArgument(
-        f"{errors.printable(text, 100)!r} is not a platform",
+        f"'{errors.printable(text, 100)}' is not a platform",
         hint="write os/architecture or os/architecture/variant, such as linux/arm64",
     )
 

@@ -37,6 +37,7 @@ _REGISTRY = re.compile(_HOST)
 _REPOSITORY = re.compile(_PATH)
 _TAG = re.compile(_TAG_TEXT)
 _HEX = re.compile("[0-9a-f]{64}")
+_PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +239,9 @@ def _canonical_host(text: object) -> str | None:
         if name == "hub.docker.com":
             # Web pages, never a registry; people paste their addresses all the time.
             return None
-    if port is not None and not (len(port) <= 5 and 0 < int(port) < 65536):
+    if port is not None and not _PORT.fullmatch(port):
         return None
-    return host
+    return None if port is not None and int(port) > 65535 else host
 
 
 def _refuse_part(text: object, why: str) -> NoReturn:
@@ -248,7 +249,7 @@ def _refuse_part(text: object, why: str) -> NoReturn:
 
     shown = reference_pasted.masked(text)
     raise errors.InvalidReference(
-        f"{shown!r} {why}",
+        f"'{shown}' {why}",
         text=shown,
         reason=why,
         hint="use Reference.parse() for names as people write them",

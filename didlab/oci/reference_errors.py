@@ -22,6 +22,7 @@ _LABELS = re.compile(
 )
 _TAG = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}+")
 _HEX = re.compile("[0-9a-f]{64}")
+_PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 class _Fault(NamedTuple):
@@ -81,8 +82,9 @@ def explain_registry(
 def _error(
     text: object, shown: str, fault: _Fault, hint: str, what: str
 ) -> errors.InvalidReference:
-    quoted = repr(shown) if isinstance(text, str) else f"of type {shown}: this"
-    at = f" (at character {fault.position})" if fault.position else ""
+    # Not repr(): what is shown has its escapes already.
+    quoted = f"'{shown}'" if isinstance(text, str) else f"of type {shown}: this"
+    at = f" (at character {fault.position}, counted from 0)" if fault.position else ""
     return errors.InvalidReference(
         f"{quoted} is not {what}: {fault.reason}{at}",
         text=shown,
@@ -238,7 +240,7 @@ def _host_fault(host: str) -> _Fault | None:
             if "." in host or "%" in host:
                 return _Fault(1, "brackets hold an IPv6 address in plain notation, without zone")
             return None
-        return _Fault(end + 2, "a port is a number from 1 to 65535")
+        return _Fault(end + 2, "a port is a number from 1 to 65535, without zeros before it")
     name, colon, port = host.partition(":")
     match = _LABELS.match(name)
     end = match.end() if match else 0
@@ -259,9 +261,9 @@ def _host_fault(host: str) -> _Fault | None:
             "write the image's name alone, such as nginx or bitnami/redis",
         )
     if colon and not _good_port(port):
-        return _Fault(len(name) + 1, "a port is a number from 1 to 65535")
+        return _Fault(len(name) + 1, "a port is a number from 1 to 65535, without zeros before it")
     return None
 
 
 def _good_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+    return _PORT.fullmatch(text) is not None and int(text) < 65536

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from didlab import errors
+from didlab.oci.reference_commands import image_of
 
 __all__ = ["SCHEME", "TRANSPORT", "masked", "meant"]
 
@@ -13,7 +14,9 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 TRANSPORT = re.compile(
     r"(?:docker-daemon|docker-archive|oci-archive|oci|dir|containers-storage|docker):(?://)?"
 )
-_COMMAND = re.compile(r"\s*(?:sudo +)?(?:docker|podman|nerdctl|crane|skopeo|ctr)\s")
+#: A shell's prompt, a key of a compose file or a manifest, a Dockerfile's line.
+_BEFORE = re.compile(r"\s*(?:[$#>%] +|(?:- +)?image: *|FROM +)(?=\S)")
+_COMMAND = re.compile(r"\s*(?:[$#>%] +)?(?:sudo +)?(?:docker|podman|nerdctl|crane|skopeo|ctr)\s")
 _LOGIN = re.compile(r"(\blogin)\s.*", re.DOTALL)
 _OPTION = re.compile(r"(?<!\S)(--?[a-z-]*(?:creds|password|token)|-[pu])[ =]\S+")
 #: Pages about images, and how the image is called that a page is about.
@@ -63,7 +66,12 @@ def meant(text: str) -> str | None:
     if _COMMAND.match(text):
         if _LOGIN.search(text):
             return None
-        name = name.split()[-1]
+        named = image_of(name.split())
+        if named is None:
+            return None
+        name = named
+    elif before := _BEFORE.match(text):
+        name = text[before.end() :].split(maxsplit=1)[0].strip("'\"")
     scheme = SCHEME.match(name)
     if scheme:
         name = name[scheme.end() :]

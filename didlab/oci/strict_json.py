@@ -107,7 +107,7 @@ class _Hooks:
             seen: set[str] = set()
             for key, _ in pairs:
                 if key in seen:
-                    self._refuse(f"has the key {errors.printable(key, 80)!r} twice", key)
+                    self._refuse(f"has the key '{errors.printable(key, 80)}' twice", key)
                 seen.add(key)
         return result
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from didlab.errors import InvalidReference, Unsupported
 from didlab.oci.reference import Reference
-from didlab.sources import chain
+from didlab.sources import chain, remarks
 from didlab.sources.base import Source
 from didlab.transport import effective
 
@@ -56,6 +56,7 @@ def locate(
                 hint="a registry's image is named like registry/repository:tag",
             )
         reference = Reference.parse(str(what).removeprefix("docker://"))
+        remarks.on_host(str(what), reference.registry)
     else:
         raise InvalidReference(
             f"an image is named by text, not by {type(what).__name__}",
@@ -63,5 +64,6 @@ def locate(
             reason="not text",
             hint='write didlab.open("nginx:1.27")',
         )
+    remarks.on_name(reference)
     made = effective.resolve(reference.registry, options)
     return chain.registry(reference.registry, made, reference.repository), reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -91,7 +92,24 @@ class RegistrySource:
                     raise mismatch(reference.digest, actual, answer.host, host=answer.host)
             return Descriptor(media_type=kind, digest=actual, size=len(raw), data=raw)
 
-        return self._client.first(job)
+        try:
+            return self._client.first(job)
+        except ManifestNotFound as error:
+            if reference.digest is not None:
+                raise
+            raise self._with_near_misses(error, name) from None
+
+    def _with_near_misses(self, error: ManifestNotFound, tag: str) -> ManifestNotFound:
+        """Return the error with tags that may have been meant: one request."""
+        there = paging.first_page(self._client.origin, self._repository, "tags/list", "tags")
+        names = [name for name in there if isinstance(name, str) and valid_tag(name)]
+        close = tuple(difflib.get_close_matches(tag, names, 5))
+        if not close:
+            return error
+        hint = f"there is {', '.join(close)}"
+        return ManifestNotFound(
+            error.message, **{**error.fields(), "available": close, "hint": hint}
+        )
 
     def _manifest(self, endpoint: Endpoint, name: str, accept: str) -> tuple[bytes, Answer]:
         colon = "@" if ":" in name else ":"

@@ -48,11 +48,16 @@ class Authorizer:
         credential: Callable[[str], Credential | None],
         auth_hosts: tuple[str, ...],
         send: tokens.Send,
+        *,
+        is_local: realms.IsLocal = realms.is_local,
+        proxy: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._registry = registry
         self._logins = Logins(credential)
         self._auth_hosts = auth_hosts
         self._send = send
+        self._is_local = is_local
+        self._proxy = proxy
         self._challenge: Challenge | None = None
         self._refusal: RealmRefused | None = None
         self._tokens: dict[tuple[str, str, str, str], _Token] = {}
@@ -142,7 +147,7 @@ class Authorizer:
             return self._refusal
         credential = self._logins.find(repository)
         self._ask_again(credential)
-        return denials.denial(self._registry, repository, status, detail, credential)
+        return denials.denial(self._registry, repository, status, detail, credential, self._proxy())
 
     def _ask_again(self, credential: Credential | None) -> None:
         """Look for another login at the next call: the user may log in anew meanwhile."""
@@ -176,12 +181,14 @@ class Authorizer:
     def _fetch(
         self, challenge: Challenge, origin: Origin, repository: str, scope: str | None
     ) -> _Token:
-        realm = realms.locate(challenge, origin, self._registry)
+        realm = realms.locate(challenge, origin, self._registry, self._is_local)
         host = realm.origin.netloc
         credential = self._logins.find(repository)
         self._refusal = None
         if credential is not None:
-            self._refusal = realms.refusal(realm, origin, self._auth_hosts, self._registry)
+            self._refusal = realms.refusal(
+                realm, origin, self._auth_hosts, self._registry, self._is_local
+            )
             if self._refusal is not None:
                 credential = None
         service = challenge.parameters.get("service", "")

@@ -118,7 +118,8 @@ def _texts(environ: Mapping[str, str], home: Path | None) -> Iterator[tuple[str,
         yield _INLINE, inline
     for path in _files(environ, home):
         text = _read_file(path)
-        if text is not None:
+        # An empty file is what some programs leave behind: it says nothing.
+        if text is not None and text.reveal().strip():
             yield str(path), text
 
 

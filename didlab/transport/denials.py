@@ -27,23 +27,32 @@ _LICENCES = {
 
 
 def denial(
-    registry: str, repository: str, status: int, detail: str, credential: Credential | None
+    registry: str,
+    repository: str,
+    status: int,
+    detail: str,
+    credential: Credential | None,
+    proxy: str | None = None,
 ) -> AuthRequired | AuthDenied:
-    """Return the error for a registry that refused a credential, or the lack of one."""
+    """Return the error for a registry that refused a credential, or the lack of one.
+
+    ``proxy`` is one that can have answered in the registry's place.
+    """
     where = f"{registry}/{repository}" if repository else registry
     tail = f": {detail}" if detail else ""
+    maybe = f"; or the proxy at {proxy} wants its own login" if proxy else ""
     if credential is None:
         return AuthRequired(
             f"{where} wants a login ({status}){tail}",
             host=registry,
             hint="pass username= and password=, or log in with docker or podman once; "
-            "a wrong name may be answered like this too",
+            f"a wrong name may be answered like this too{maybe}",
         )
     return AuthDenied(
         f"{where} refused the credentials from {credential.source} ({status}){tail}",
         host=registry,
         hint=f"{_LICENCES.get(registry, 'check')} user, password and what they may "
-        "read; a wrong name may be answered like this too",
+        f"read; a wrong name may be answered like this too{maybe}",
     )
 
 

@@ -32,7 +32,14 @@ class Endpoint:
         self.place = place
         self._options = options
         self._sender = Sender(place, options, wire)
-        self.auth = Authorizer(place.name, self._credential, options.auth_hosts, self._ask_token)
+        self.auth = Authorizer(
+            place.name,
+            self._credential,
+            options.auth_hosts,
+            self._ask_token,
+            is_local=self._sender.is_local,
+            proxy=lambda: self._sender.proxy(self._origin()),
+        )
         self._addresses = Addresses()
         self._down_until = 0.0
 

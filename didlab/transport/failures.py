@@ -24,6 +24,14 @@ from didlab.errors import (
 )
 from didlab.transport.urls import Origin
 
+#: How Python's HTTP and PySocks tell that a proxy does not want to.
+_REFUSALS = (
+    "Tunnel connection failed: 401",
+    "Tunnel connection failed: 403",
+    "Tunnel connection failed: 407",
+    "Connection not allowed by ruleset",
+)
+
 
 def translate(error: Exception, origin: Origin, *, proxied: bool) -> DidlabError:
     """Return the typed error for what requests and urllib3 raise."""
@@ -42,6 +50,8 @@ def translate(error: Exception, origin: Origin, *, proxied: bool) -> DidlabError
             f"the proxy on the way to {host} refused: {_reason(causes)}",
             host=host,
             hint="check proxy= or HTTP_PROXY, HTTPS_PROXY, ALL_PROXY; and its user and password",
+            # A login that is wrong, and a place that is forbidden, will be so again.
+            retryable=not any(map(_is_refusal, causes)),
         )
     if isinstance(error, requests.exceptions.SSLError) or any(
         isinstance(c, ssl.SSLError) for c in causes
@@ -68,7 +78,18 @@ def translate(error: Exception, origin: Origin, *, proxied: bool) -> DidlabError
             host=host,
             hint="a proxy= or mirrors= may reach it; timeout= waits longer",
         )
-    unreadable = (http.client.LineTooLong, u3.InvalidHeader, requests.exceptions.InvalidHeader)
+    # requests has one name for headers that it cannot send and for those that came.
+    received = any(isinstance(c, u3.InvalidHeader) for c in causes)
+    if (isinstance(error, UnicodeError | requests.exceptions.InvalidHeader) and not received) or (
+        type(error) is ValueError and "Invalid header" in str(error)
+    ):
+        # Before anything was sent; what it holds may be secret.
+        return InvalidArgument(
+            f"the request to {host} has a header that cannot be sent",
+            host=host,
+            hint="is there a blank or a control character in a login?",
+        )
+    unreadable = (http.client.LineTooLong, u3.InvalidHeader)
     if any(isinstance(c, unreadable) for c in causes) or any(
         isinstance(c, http.client.HTTPException) and "headers" in str(c) for c in causes
     ):
@@ -80,6 +101,10 @@ def translate(error: Exception, origin: Origin, *, proxied: bool) -> DidlabError
         host=host,
         received=0,
     )
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return type(error).__name__ == "SOCKS5AuthError" or any(m in str(error) for m in _REFUSALS)
 
 
 def _is_closed(error: BaseException) -> bool:

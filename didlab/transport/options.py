@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from didlab.errors import InvalidArgument
+from didlab.transport import checks
 from didlab.transport.secret import Secret
 
 #: Seconds to wait for a connection, and for the next byte of an answer.
@@ -42,6 +41,12 @@ class Proxy:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.netloc}" if self.netloc else self.scheme
+
+    @property
+    def host(self) -> str:
+        """The host alone, an IPv6 address without brackets."""
+        name, colon, port = self.netloc.rpartition(":")
+        return (name if colon and port.isdigit() else self.netloc).strip("[]")
 
     def reveal(self) -> str:
         """Return the address with user and password, as the connection needs it."""
@@ -103,7 +108,8 @@ class Options:
         """Whether ``insecure=`` names this place."""
         if isinstance(self.insecure, bool):
             return self.insecure and registry
-        return host in self.insecure or f"{host}:{port}" in self.insecure
+        name = f"[{host}]" if ":" in host else host
+        return not {host, name, f"{name}:{port}"}.isdisjoint(self.insecure)
 
 
 def _elsewhere(registry: str, given: dict[str, Any]) -> Options:
@@ -143,21 +149,19 @@ def make(
         )
     if token is not None and username is not None:
         raise InvalidArgument("give either token= or username= and password=, not both")
-    hosts: bool | tuple[str, ...]
-    hosts = insecure if isinstance(insecure, bool) else tuple(h.lower() for h in _many(insecure))
     return Options(
-        mirrors=_many(mirrors),
-        proxy=None if proxy is None else parse_proxy(proxy),
-        username=username,
-        password=_secret(password),
-        token=_secret(token),
-        insecure=hosts,
-        ca=None if ca is None else _file(ca, "ca"),
-        client_cert=_client_cert(client_cert),
-        auth_hosts=tuple(h.lower() for h in _many(auth_hosts)),
-        timeout=_timeout(timeout),
-        trust_env=bool(trust_env),
-        offline=bool(offline),
+        mirrors=checks.mirrors(mirrors),
+        proxy=None if proxy is None else parse_proxy(checks.text(proxy, "proxy")),
+        username=None if username is None else checks.text(username, "username"),
+        password=_secret(password, "password"),
+        token=_token(token),
+        insecure=checks.insecure(insecure),
+        ca=None if ca is None else checks.ca(ca),
+        client_cert=None if client_cert is None else checks.client_cert(client_cert),
+        auth_hosts=checks.auth_hosts(auth_hosts),
+        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT) if timeout is None else checks.timeout(timeout),
+        trust_env=checks.flag(trust_env, "trust_env"),
+        offline=checks.flag(offline, "offline"),
     )
 
 
@@ -196,36 +200,20 @@ def environment_ca(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def _many(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _secret(value: str | Secret | None, name: str) -> Secret | None:
+    # Its type is told, never what it is.
+    return value if value is None or isinstance(value, Secret) else Secret(checks.text(value, name))
 
 
-def _secret(value: str | Secret | None) -> Secret | None:
-    return Secret(value) if isinstance(value, str) else value
-
-
-def _file(path: str | os.PathLike[str], name: str) -> str:
-    text = os.fspath(path)
-    if not Path(text).is_file():
-        raise InvalidArgument(f"{name}= names no file: {text!r}")
-    return text
-
-
-def _client_cert(
-    value: str | os.PathLike[str] | tuple[str | os.PathLike[str], ...] | None,
-) -> tuple[str, ...] | None:
-    if value is None:
+def _token(value: str | Secret | None) -> Secret | None:
+    secret = _secret(value, "token")
+    if secret is None:
         return None
-    paths = value if isinstance(value, tuple) else (value,)
-    if len(paths) not in (1, 2):
-        raise InvalidArgument("client_cert= takes a PEM file, or (certificate, key)")
-    return tuple(_file(path, "client_cert") for path in paths)
-
-
-def _timeout(value: float | tuple[float, float] | None) -> tuple[float, float]:
-    if value is None:
-        return (CONNECT_TIMEOUT, READ_TIMEOUT)
-    connect, read = value if isinstance(value, tuple) else (value, value)
-    if not (0 < connect < math.inf and 0 < read < math.inf):
-        raise InvalidArgument("timeout= takes seconds above zero")
-    return (float(connect), float(read))
+    # A file that a token was read from ends with a line end.
+    bare = Secret(secret.reveal().strip())
+    if not checks.is_token(bare):
+        raise InvalidArgument(
+            "token= is empty, or has blanks, control or other characters that no token has",
+            hint="give the token alone, without the word Bearer",
+        )
+    return bare

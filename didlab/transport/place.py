@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from didlab.transport import urls
 
 #: Docker Hub's API does not live at its name.
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}
+_NAMESPACE = re.compile(r"ns=[A-Za-z0-9.:_-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ def mirror(text: str) -> Place:
             f"not a mirror's address: {text.rpartition('@')[2]!r}",
             hint="write https://host[:port][/prefix]; logins come from docker's config.json",
         ) from error
+    if url.query and not _NAMESPACE.fullmatch(url.query):
+        raise InvalidArgument(
+            f"a mirror's address with a query: {url.redacted()!r}",
+            hint="the one that there is, is ?ns=registry, as containerd sends it",
+        )
     segments = [segment for segment in url.path.split("/") if segment]
     root: list[str] = []
     if "v2" in segments:

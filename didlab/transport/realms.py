@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from didlab.errors import OriginRefused, RealmRefused, TokenInvalid, printable
 from didlab.transport import trust, urls
 from didlab.transport.challenge import Challenge
 from didlab.transport.urls import Origin, Url
 
+#: Whether what is sent to an origin stays on this machine; proxies are looked at, too.
+IsLocal = Callable[[Origin], bool]
 
-def locate(challenge: Challenge, origin: Origin, registry: str) -> Url:
+
+def is_local(origin: Origin) -> bool:
+    """Judge by the address alone, for whoever uses no proxy."""
+    return urls.is_loopback(origin.host)
+
+
+def locate(
+    challenge: Challenge, origin: Origin, registry: str, is_local: IsLocal = is_local
+) -> Url:
     """Return the address of the token server that a challenge names.
 
     Raises
@@ -33,8 +43,7 @@ def locate(challenge: Challenge, origin: Origin, registry: str) -> Url:
             realm=shown,
         ) from None
     weaker = origin.scheme == "https" and realm.origin.scheme == "http"
-    loopback = urls.is_loopback(origin.host) and urls.is_loopback(realm.origin.host)
-    if weaker and not loopback:
+    if weaker and not (is_local(origin) and is_local(realm.origin)):
         raise RealmRefused(
             f"{registry} sends token requests to {realm.redacted()}, without TLS",
             host=registry,
@@ -45,13 +54,17 @@ def locate(challenge: Challenge, origin: Origin, registry: str) -> Url:
 
 
 def refusal(
-    realm: Url, origin: Origin, auth_hosts: Sequence[str], registry: str
+    realm: Url,
+    origin: Origin,
+    auth_hosts: Sequence[str],
+    registry: str,
+    is_local: IsLocal = is_local,
 ) -> RealmRefused | None:
     """Return the error for a token server that may not get the registry's logins, or None.
 
     The rules are those of `didlab.transport.trust.may_receive`.
     """
-    reason = trust.may_receive(origin, realm, auth_hosts)
+    reason = trust.may_receive(origin, realm, auth_hosts, is_local)
     if reason is None:
         return None
     return RealmRefused(

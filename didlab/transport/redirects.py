@@ -79,7 +79,9 @@ def _anonymous(
     answer: Answer, target: Url, request: Request, sender: Sender, ask_token: Send
 ) -> Answer:
     """Get an anonymous token where a redirect leads; logins do not go there."""
-    stranger = Authorizer(target.origin.netloc, lambda _: None, (), ask_token)
+    stranger = Authorizer(
+        target.origin.netloc, lambda _: None, (), ask_token, is_local=sender.is_local
+    )
     values = challenges(answer)
     answer.drain()
     scope = next((c.parameters["scope"] for c in _parsed(values) if "scope" in c.parameters), None)

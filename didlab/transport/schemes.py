@@ -8,6 +8,7 @@ from didlab.errors import (
     DidlabError,
     ProtocolError,
     TlsFailed,
+    TransportError,
     Truncated,
 )
 from didlab.transport.place import Place
@@ -26,10 +27,12 @@ def candidates(sender: Sender, spoken: Spoken) -> tuple[str, ...]:
     """Return the schemes that a place may speak, the likelier one first.
 
     No scheme is certain on this machine, and at places that the user allowed to go without TLS:
-    there ``spoken`` has what was found. Everywhere else there is https only.
+    there ``spoken`` has what was found. Everywhere else there is https only; also at a place on
+    this machine that is reached through a proxy elsewhere.
     """
     place = sender.place
     if place.scheme is not None:
+        sender.check_scheme()  # a proxy of the environment may be new
         return (place.scheme,)
     found = spoken.get((place.host, place.port))
     if found is not None and (sender.loopback or sender.insecure):
@@ -49,6 +52,16 @@ def send(
     sender: Sender, spoken: Spoken, request: Request, authorization: Secret | None = None
 ) -> Answer:
     """Send a request to the place itself, and remember which scheme it was found to speak."""
+    try:
+        return _sent(sender, spoken, request, authorization)
+    except TransportError as error:
+        hint = sender.detour()
+        if hint is None:
+            raise
+        raise type(error)(error.message, **{**error.fields(), "hint": hint}) from None
+
+
+def _sent(sender: Sender, spoken: Spoken, request: Request, authorization: Secret | None) -> Answer:
     headers = request.headers_with(authorization)
     schemes = candidates(sender, spoken)
     key = (sender.place.host, sender.place.port)

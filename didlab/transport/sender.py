@@ -9,7 +9,7 @@ from didlab.transport import urls
 from didlab.transport.options import Options
 from didlab.transport.place import Place
 from didlab.transport.secret import Secret
-from didlab.transport.urls import Url
+from didlab.transport.urls import Origin, Url
 from didlab.transport.wire import Answer, Wire
 
 #: Logins among them are `Secret` until they are sent.
@@ -39,23 +39,64 @@ class Request:
 class Sender:
     """Sends for a place, and knows which way each address is to be reached.
 
-    ``insecure`` tells whether the user allowed this place to go without verified TLS,
-    ``loopback`` whether it is on this machine.
+    ``insecure`` tells whether the user allowed this place to go without verified TLS.
     """
 
     def __init__(self, place: Place, options: Options, wire: Wire) -> None:
         self.place = place
-        self.loopback = urls.is_loopback(place.host)
         self.insecure = options.is_insecure(
             place.host, place.port or 443, registry=not place.mirror
         ) or (place.port is None and options.is_insecure(place.host, 80, registry=False))
+        self._options = options
+        self._wire = wire
+        self.check_scheme()
+
+    def check_scheme(self) -> None:
+        """Refuse plain http where nobody allowed it.
+
+        Raises
+        ------
+        InvalidArgument
+        """
+        place = self.place
         if place.scheme == "http" and not (self.loopback or self.insecure):
             raise InvalidArgument(
                 f"the mirror {place.name} is given with plain http",
-                hint=f"write https://, or allow it by insecure=[{place.name!r}]",
+                hint=self.detour() or f"write https://, or allow it by insecure=[{place.name!r}]",
             )
-        self._options = options
-        self._wire = wire
+
+    @property
+    def loopback(self) -> bool:
+        """Whether plain http to this place stays on this machine."""
+        return self.is_local(self._plain())
+
+    def is_local(self, origin: Origin) -> bool:
+        """Whether what is sent to an origin stays on this machine.
+
+        Through a proxy elsewhere it does not, whatever the address says.
+        """
+        if not urls.is_loopback(origin.host):
+            return False
+        proxy = self._wire.proxy(Url(origin, "/"))
+        return proxy is None or urls.is_loopback(proxy.host)
+
+    def proxy(self, origin: Origin) -> str | None:
+        """Return the proxy that may have answered in an origin's place: only plain http has one."""
+        proxy = self._wire.proxy(Url(origin, "/")) if origin.scheme == "http" else None
+        return None if proxy is None else proxy.netloc
+
+    def detour(self) -> str | None:
+        """Return what to do where a place on this machine is reached by a proxy elsewhere."""
+        if self.insecure or self.loopback or not urls.is_loopback(self.place.host):
+            return None
+        return (
+            f"the proxy {self._wire.proxy(Url(self._plain(), '/'))} is used for this machine's own "
+            f"{self.place.name}, by https only; proxy='direct' or NO_PROXY={self.place.host} "
+            "goes straight"
+        )
+
+    def _plain(self) -> Origin:
+        return Origin("http", self.place.host, self.place.port or 80)
 
     def send(
         self,

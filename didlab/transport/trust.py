@@ -8,7 +8,7 @@ on a host the user named, or on this machine.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from didlab import errors
@@ -17,7 +17,7 @@ from didlab.transport import urls
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
 
-__all__ = ["DOCKER_HUB", "less_public", "may_receive", "registrable_domain"]
+__all__ = ["DOCKER_HUB", "auth_host", "less_public", "may_receive", "registrable_domain"]
 
 #: One registry under three names.
 DOCKER_HUB: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -58,7 +58,10 @@ def less_public(target_class: int, source_class: int) -> bool:
 
 
 def may_receive(
-    credentials_for: urls.Origin, realm: urls.Url, auth_hosts: Sequence[str] = ()
+    credentials_for: urls.Origin,
+    realm: urls.Url,
+    auth_hosts: Sequence[str] = (),
+    is_local: Callable[[urls.Origin], bool] = lambda origin: urls.is_loopback(origin.host),
 ) -> str | None:
     """Judge whether a token server may get the credentials of a registry.
 
@@ -70,6 +73,9 @@ def may_receive(
         The token server it named.
     auth_hosts : sequence of str, optional
         Hosts (``host`` or ``host:port``) that the user trusts as token servers.
+    is_local : callable, optional
+        Tells whether what is sent to an origin stays on this machine: a proxy elsewhere may be
+        used for it.
 
     Returns
     -------
@@ -83,8 +89,10 @@ def may_receive(
     """
     target = realm.origin
     named = _named(target, auth_hosts)
-    if urls.is_loopback(credentials_for.host) and urls.is_loopback(target.host):
+    if is_local(credentials_for) and is_local(target):
         return None
+    if target.scheme == "http" and urls.is_loopback(target.host) and is_local(credentials_for):
+        return "which is reached by http through a proxy elsewhere"
     if credentials_for.scheme == "https" and target.scheme != "https":
         return "the registry speaks https and its token server only http"
     if target.host == credentials_for.host or named:
@@ -109,19 +117,28 @@ def _named(target: urls.Origin, auth_hosts: Sequence[str]) -> bool:
     if isinstance(auth_hosts, str):
         raise errors.InvalidArgument("auth_hosts is a list of hosts, not one string")
     for entry in auth_hosts:
-        try:
-            # The scheme only serves to read the entry; it fills in no port below.
-            allowed = urls.split(f"{target.scheme}://{entry}")
-        except errors.OriginRefused:
-            allowed = None
-        if allowed is None or set(entry) & set("/?#"):
-            raise errors.InvalidArgument(
-                f"auth_hosts: {errors.printable(entry, 100)!r} is not a host",
-                hint="write host or host:port, as in auth.example.com",
-            )
+        allowed = auth_host(entry, target.scheme)
         has_port = entry.rpartition("]")[2].find(":") >= 0
-        if allowed.origin.host == target.host and (
-            not has_port or allowed.origin.port == target.port
-        ):
+        if allowed.host == target.host and (not has_port or allowed.port == target.port):
             return True
     return False
+
+
+def auth_host(entry: str, scheme: str = "https") -> urls.Origin:
+    """Read an entry of ``auth_hosts``; the scheme fills in a port that is not there.
+
+    Raises
+    ------
+    InvalidArgument
+        It is no host.
+    """
+    try:
+        if not set(entry) & set("/?#"):
+            return urls.split(f"{scheme}://{entry}").origin
+    except errors.OriginRefused:
+        pass
+    shown = errors.printable(entry.rpartition("@")[2], 100)
+    raise errors.InvalidArgument(
+        f"auth_hosts: {shown!r} is not a host",
+        hint="write host or host:port, as in auth.example.com",
+    )

@@ -17,6 +17,7 @@ from didlab._pausing import check
 from didlab.errors import (
     BadHeader,
     ContentEncodingRefused,
+    InvalidArgument,
     LimitExceeded,
     OriginRefused,
     ProtocolError,
@@ -29,7 +30,7 @@ from didlab.errors import (
 from didlab.transport import failures
 from didlab.transport.adapter import Adapter, Refused, open_answer
 from didlab.transport.log import RequestLog, Row
-from didlab.transport.options import DIRECT, Options
+from didlab.transport.options import DIRECT, Options, Proxy, parse_proxy
 from didlab.transport.secret import Secret
 from didlab.transport.tls import Contexts
 from didlab.transport.trust import less_public
@@ -41,6 +42,9 @@ log = logging.getLogger("didlab")
 CHUNK = 256 * 1024
 #: The longest that a small answer may take once it has begun.
 SMALL_DEADLINE = 60.0
+
+#: A proxy that there is, but nobody can say where.
+UNKNOWN = Proxy("http", "(unreadable)")
 
 _USER_AGENT = "didlab"
 
@@ -266,6 +270,22 @@ class Wire:
             for name, value in requests.utils.get_environ_proxies(str(url), no_proxy=None).items()
         }
 
+    def proxy(self, url: Url) -> Proxy | None:
+        """Return the proxy that a request to an address goes through, None where it goes straight.
+
+        One whose address cannot be read is `UNKNOWN`.
+        """
+        ways = self.proxies(url)
+        if not ways:
+            return None
+        chosen = requests.utils.select_proxy(str(url), {k: v.reveal() for k, v in ways.items()})
+        if not chosen:
+            return None
+        try:
+            return parse_proxy(chosen)
+        except InvalidArgument:
+            return UNKNOWN
+
     def send(
         self,
         method: str,
@@ -349,6 +369,7 @@ class Wire:
                 f"the proxy on the way to {url.origin.netloc} wants a login (407)",
                 host=url.origin.netloc,
                 hint="write it into the address: http://user:password@host:port",
+                retryable=False,
             )
         return Answer(response, url, row)
 

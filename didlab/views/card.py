@@ -65,7 +65,7 @@ def _draw(facts: Mapping[str, Any], problem: str | None) -> str:
         command = " ".join([*config.get("entrypoint", ()), *config.get("cmd", ())])
         rows = [
             ("platform", config.get("platform")),
-            ("created", f"{created:%Y-%m-%d %H:%M:%S} UTC" if created else None),
+            ("created", f"{text.moment(created)} UTC" if created else None),
             ("runs", command or None),
             ("user", config.get("user") or "root (none set)"),
         ]
@@ -74,7 +74,8 @@ def _draw(facts: Mapping[str, Any], problem: str | None) -> str:
     if layers:
         largest = max(size for _, size in layers) or 1
         made_by = facts.get("made_by") or [None] * len(layers)
-        parts.append(html.note(f"{len(layers)} layers, {human(facts['size'])} to download"))
+        number = text.count(len(layers), "layer")
+        parts.append(html.note(f"{number}, {human(facts['size'])} to download"))
         parts.append(
             html.table(
                 ("", "size", "", "digest", "made by"),

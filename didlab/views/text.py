@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from didlab.errors import printable
@@ -16,6 +17,26 @@ def short(digest: str) -> str:
     '0123456789ab'
     """
     return digest.partition(":")[2][:12]
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "layer"), count(0, "layer")
+    ('1 layer', '0 layers')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(time: datetime, timespec: str = "seconds") -> str:
+    """Return a time in UTC for people.
+
+    >>> from datetime import UTC
+    >>> moment(datetime(1, 1, 1, tzinfo=UTC))
+    '0001-01-01 00:00:00'
+    """
+    # Not strftime: its %Y has less than four digits on some systems.
+    return time.replace(tzinfo=None).isoformat(" ", timespec)
 
 
 def _line(kind: str, name: str, *facts: str | None) -> str:
@@ -36,8 +57,8 @@ def manifest(facts: Mapping[str, Any]) -> str:
         "Manifest",
         name,
         short(facts["digest"]),
-        f"{len(platforms)} platforms" if platforms and not facts.get("platform") else None,
-        f"{len(layers)} layers, {human(facts['size'])}" if layers is not None else None,
+        count(len(platforms), "platform") if platforms and not facts.get("platform") else None,
+        f"{count(len(layers), 'layer')}, {human(facts['size'])}" if layers is not None else None,
     )
 
 
@@ -72,8 +93,8 @@ def config(facts: Mapping[str, Any]) -> str:
     return _line(
         "Config",
         facts.get("platform") or "unknown",
-        f"created {created:%Y-%m-%d}" if created else None,
+        f"created {moment(created)[:10]}" if created else None,
         f"user {facts['user']}" if facts.get("user") else None,
         "runs " + " ".join(command) if command else None,
-        f"{facts['layers']} layers",
+        count(facts["layers"], "layer"),
     )

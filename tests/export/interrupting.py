@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from unittest import mock
 
@@ -82,6 +83,16 @@ def left(seconds: float) -> list[str]:
     return threads()
 
 
+def stacks() -> list[list[str]]:
+    """Where the threads that are left stand: for whoever reads a failure."""
+    frames = sys._current_frames()
+    return [
+        [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_stack(frames[one.ident])]
+        for one in threading.enumerate()
+        if one.name.startswith("didlab") and one.ident in frames
+    ]
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, interrupted)
     tell(ready=True)
@@ -94,12 +105,13 @@ def main() -> None:
                 report = image.save(order["target"], progress=False)
             except KeyboardInterrupt:
                 seconds = time.monotonic() - came[0]
-                tell(interrupted=seconds, threads=left(2.0))
+                tell(interrupted=seconds, threads=left(2.0), stacks=stacks())
             except BaseException as error:
                 tell(error=repr(error))
             else:
                 tell(downloaded=report.downloaded, reused=report.reused)
         over.set()
+        left(5.0)
 
 
 if __name__ == "__main__":

@@ -308,7 +308,7 @@ def test_a_failed_beginning_keeps_what_was_there(target, monkeypatch):
 
 
 def test_no_room_is_found_before_the_start(target, monkeypatch):
-    monkeypatch.setattr(output, "_available", lambda _: 99)
+    monkeypatch.setattr(output, "available", lambda _: 99)
     with pytest.raises(DiskFull) as caught:
         PartialFile(target, 100, PLAN)
     assert (caught.value.needed, caught.value.available) == (100, 99)

@@ -14,6 +14,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rig.actions import corrupt, half_close_after, hang_up, ignore_range, reset_after, stall
 from rig.faults import FaultServer
@@ -21,6 +22,7 @@ from rig.images import make_image
 
 import didlab
 from didlab import errors
+from didlab.export.running import Manner
 
 LAYERS = [
     {"etc/os-release": b"ID=lab\n"},
@@ -410,10 +412,16 @@ def test_a_bar_is_drawn_when_asked_for_and_not_in_a_log(image, tmp_path, capfd):
     assert "loud.tar: 100%" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [0, 65, -1, True, "4"])
+@pytest.mark.parametrize("wrong", [0, 65, -1, True, "4", 2.0, np.bool_(True), np.float64(2)])
 def test_nonsense_workers(image, tmp_path, wrong):
-    with pytest.raises(errors.InvalidArgument):
+    with pytest.raises(errors.InvalidArgument, match="whole number from 1 to 64"):
         image.save(tmp_path / "app.tar", workers=wrong)
+
+
+def test_whole_numbers_of_numpy_are_workers(image, tmp_path):
+    assert type(Manner(workers=np.int64(2)).workers) is int
+    assert Manner(workers=np.int64(2)).lanes == (2, 2)
+    assert image.save(tmp_path / "app.tar", workers=np.int64(2)).path.exists()
 
 
 def test_several_blobs_at_a_time(server, tmp_path):

@@ -191,3 +191,7 @@ def test_repr_says_the_essentials() -> None:
     text = repr(found)
     for part in ("linux/amd64/v8", "2024-02-29", "alice", "/app --help", "0 layers"):
         assert part in text
+
+
+def test_the_year_one_has_four_digits() -> None:
+    assert "created 0001-01-01" in repr(config(created="0001-01-01T00:00:00Z"))

@@ -111,6 +111,28 @@ def test_stream_of_a_blob_that_is_gone(server: FaultServer) -> None:
         next(layer.stream())
 
 
+@pytest.mark.parametrize("urls", [["https://a.example/\x1b[31m"], ["https://a.example/1", "b"]])
+def test_a_foreign_layer_says_where_it_lies(
+    server: FaultServer, tmp_path: Path, urls: list[str]
+) -> None:
+    kept, foreign = ({**row} for row in IMAGE.layers)
+    foreign["urls"] = urls
+    image = make_image(LAYERS, compress=False, manifest_json={"layers": [kept, foreign]})
+    server.add_image("lab/app", "1", image)
+    del server.blobs[foreign["digest"]]
+    layer = layer_at(server)
+    for call in (
+        lambda: next(layer.stream()),
+        lambda: layer.save(tmp_path / "layer.tar", progress=False),
+        lambda: layer.manifest.save(tmp_path / "image.tar", progress=False),
+    ):
+        with pytest.raises(BlobNotFound, match=r"non-distributable.*does not follow yet") as caught:
+            call()
+        assert foreign["digest"] in caught.value.message
+        assert f"lies at {urls[0]}".replace("\x1b", "\\x1b") in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
 def test_an_abandoned_stream_can_be_asked_again(server: FaultServer) -> None:
     layer = layer_at(server)
     stream = layer.stream()
@@ -135,6 +157,14 @@ def test_save_into_a_directory(lab: LabRegistry, tmp_path: Path) -> None:
     assert made == Path(report)
     assert made.name.startswith("sha256_" + layer.digest.partition(":")[2])
     assert made.name.endswith(".tar.gz")
+
+
+def test_a_command_that_is_not_there(server: FaultServer) -> None:
+    server.add_image("lab/app", "1", make_image(LAYERS, history=[{}, {"created_by": ""}]))
+    layer = layer_at(server)
+    layer.manifest.config()
+    assert layer.created_by is None
+    assert layer.diff_id is not None
 
 
 def test_save_over_another_file(server: FaultServer, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rig.faults import FaultServer, respond
@@ -38,6 +39,7 @@ from didlab.errors import (
     RepositoryNotFound,
     Unsupported,
 )
+from didlab.model import saving
 from didlab.oci.digest import of
 from didlab.sources.cached import shared
 from model.sources import MemorySource
@@ -235,6 +237,46 @@ def test_a_default_platform_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -
 def test_a_manifest_is_indexed_by_platforms(wrong: Any) -> None:
     with pytest.raises(InvalidArgument, match="platform"):
         MemorySource(latest=INDEX).manifest("latest")[wrong]
+
+
+def test_a_platforms_manifest_is_about_no_other() -> None:
+    source = MemorySource(latest=INDEX)
+    arm = source.manifest("latest", "linux/arm64")
+    assert arm["linux/arm64/v8"] == arm["aarch64"] == arm.platform("arm64") == arm
+    for call in (
+        lambda: arm["linux/amd64"],
+        lambda: arm.platform("linux/arm64/v9"),
+        lambda: arm.save("never.tar", platform="linux/amd64"),
+        lambda: arm.save("never.tar", platform=["linux/arm64", "linux/amd64"]),
+        lambda: arm.save("never.tar", platform="all"),
+    ):
+        with pytest.raises(InvalidArgument, match=r"is about linux/arm64 already.*without a plat"):
+            call()
+    assert saving.gather(arm, ["linux/arm64/v8"]).images[0].manifest.digest == ARM64.digest
+    assert saving.gather(arm, "arm64").images[0].manifest.digest == ARM64.digest
+
+
+def test_no_platform_is_not_all_of_them() -> None:
+    m = MemorySource(latest=INDEX).manifest("latest")
+    for nothing in ([], (), set()):
+        with pytest.raises(InvalidArgument, match="no platform was named"):
+            m.save("never.tar", platform=nothing)  # type: ignore[arg-type]
+
+
+def test_an_index_digest_is_not_shown_as_a_platforms() -> None:
+    m = MemorySource(latest=INDEX).manifest("latest")
+    arm = m["linux/arm64"]
+    m.digest()
+    short = INDEX.digest[7:19]
+    assert short in repr(m)
+    assert repr(arm).endswith("not fetched>")
+    assert "digest" not in arm._facts()
+    assert "media_type" not in arm._facts()
+    arm.size()
+    assert ARM64.digest[7:19] in repr(arm)
+    assert arm._facts()["digest"] == ARM64.digest
+    assert arm._facts()["media_type"] == ARM64.media_type
+    assert short in repr(m)
 
 
 # --- unusual indexes --------------------------------------------------------------------------
@@ -457,7 +499,7 @@ def test_a_config_with_another_number_of_layers() -> None:
         LAYERS, config_json={"rootfs": {"type": "layers", "diff_ids": [sha256(b"x")]}}
     )
     m = MemorySource(latest=wrong).manifest("latest")
-    with pytest.raises(ManifestInvalid, match="2 layers"):
+    with pytest.raises(ManifestInvalid, match="2 layers, but the config 1"):
         m.layers()
     assert m.layer(1).diff_id is None
     m.config()
@@ -488,10 +530,34 @@ def test_a_layer_that_is_not_there(app: Callable[..., Manifest], which: int | st
     assert error.reference == str(m.reference)
 
 
-@pytest.mark.parametrize("which", [True, None, 1.0, b"sha256:"])
+@pytest.mark.parametrize("which", [True, None, 1.0, b"sha256:", np.bool_(True), np.float64(1)])
 def test_what_is_no_layer(which: Any) -> None:
-    with pytest.raises(InvalidArgument):
-        MemorySource(latest=AMD64).manifest("latest").layer(which)
+    source = MemorySource(latest=AMD64)
+    with pytest.raises(InvalidArgument, match=f"whole number.*not by {type(which).__name__}"):
+        source.manifest("latest").layer(which)
+    assert source.asked == []
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_a_position_out_of_a_dataframe(kind: Any) -> None:
+    m = MemorySource(latest=AMD64).manifest("latest")
+    assert m.layer(kind(1)) == m.layer(1)
+    position = m.history()["layer"].iloc[1]
+    assert m.layer(position).position == 1
+    with pytest.raises(LayerNotFound, match="has 2 layers, there is no layer 7"):
+        m.layer(kind(7))
+
+
+def test_one_layer_is_one_layer() -> None:
+    m = MemorySource(latest=make_image(LAYERS[:1])).manifest("latest")
+    assert "1 layer" in repr(m.config())
+    assert "1 layer," in repr(m)
+    assert "1 layer," in m._repr_html_()
+    with pytest.raises(LayerNotFound, match="has 1 layer, there"):
+        m.layer(1)
+    several = MemorySource(latest=make_index((AMD64,))).manifest("latest")
+    several.digest()
+    assert repr(several).endswith("1 platform>")
 
 
 def test_json_is_a_copy() -> None:

@@ -17,6 +17,8 @@ from didlab.errors import (
     ConnectFailed,
     InvalidArgument,
     InvalidReference,
+    MalformedContent,
+    ManifestNotFound,
     RateLimited,
     Unsupported,
 )
@@ -258,3 +260,82 @@ def test_identity() -> None:
     assert didlab.Registry("index.docker.io").name == "docker.io"
     assert repr(didlab.Registry()) == "<Registry docker.io>"
     assert "mirror.invalid" in repr(hub)
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "found"),
+    [
+        ("docker.io", "docker.io/library/nginx", "library/nginx"),
+        ("docker.io", "docker.io/nginx", "library/nginx"),
+        ("docker.io", "index.docker.io/o/i", "o/i"),
+        ("ghcr.io", "ghcr.io/o/i", "o/i"),
+        ("ghcr.io", "GHCR.io/o/i", "o/i"),
+        ("127.0.0.1:5000", "127.0.0.1:5000/a", "a"),
+        # A mirror of many registries has them as a first part.
+        ("m.example", "docker.io/library/nginx", "docker.io/library/nginx"),
+        ("m.example:5000", "m.example/a", "m.example/a"),
+    ],
+)
+def test_its_own_host_is_no_part_of_the_name(registry: str, name: str, found: str) -> None:
+    assert didlab.Registry(registry)[name].name == found
+
+
+def test_a_mirror_lists_only_what_it_kept() -> None:
+    with FaultServer() as server, FaultServer("127.0.0.2") as mirror:
+        server.add_image("lab/app", "1", IMAGE)
+        server.add_image("lab/other", "1", IMAGE)
+        mirror.add_image("lab/app", "1", IMAGE)
+        hub = didlab.Registry(server.host, mirrors=[mirror.url], trust_env=False)
+        assert list(hub.repositories()["repository"]) == ["lab/app", "lab/other"]
+        assert "lab/other" in hub._ipython_key_completions_()
+        assert not mirror.requests
+
+
+def test_near_misses_of_a_tag() -> None:
+    with FaultServer() as server:
+        for tag in ("1.26", "1.27", "latest"):
+            server.add_image("lab/app", tag, IMAGE)
+        repository = didlab.Registry(server.host, trust_env=False)["lab/app"]
+        repository["1.27"].digest()
+        assert not server.asked("/tags/list")
+        with pytest.raises(ManifestNotFound) as caught:
+            repository["1.27.0"].digest()
+        assert caught.value.available[0] == "1.27"
+        assert "1.27" in str(caught.value.hint)
+        assert len(server.asked("/tags/list")) == 1
+        with pytest.raises(ManifestNotFound) as caught:
+            repository["zzz"].digest()
+        assert caught.value.available == ()
+        before = len(server.asked("/tags/list"))
+        with pytest.raises(ManifestNotFound):
+            repository["sha256:" + "0" * 64].digest()
+        assert len(server.asked("/tags/list")) == before
+
+
+@pytest.mark.parametrize("action", [respond(500), too_many("5"), respond(200, {}, b"<html>")])
+def test_no_near_misses_where_the_list_fails(action: Any) -> None:
+    with FaultServer() as server:
+        server.add_image("lab/app", "1.27", IMAGE)
+        server.rule(lambda request: "/tags/list" in request.path, action)
+        repository = didlab.Registry(server.host, trust_env=False)["lab/app"]
+        with pytest.raises(ManifestNotFound) as caught:
+            repository["1.27.0"].digest()
+        assert caught.value.available == ()
+        assert len(server.asked("/tags/list")) == 1
+
+
+def test_errors_about_content_say_of_which_image() -> None:
+    with FaultServer() as server:
+        server.add_image("lab/app", "1", IMAGE)
+        server.rule(
+            lambda request: "/manifests/" in request.path,
+            respond(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, b"{}"),
+        )
+        name = f"{server.host}/lab/app:1"
+        with pytest.raises(MalformedContent) as caught:
+            didlab.open(name, trust_env=False).digest()
+        assert caught.value.reference == name
+        assert caught.value.host == server.host
+        assert caught.value.message.startswith(f"{name}: ")
+        assert caught.value.message.count(name) == 1
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from didlab import errors
+from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference, parse_registry, valid_repository, valid_tag
 
 A = "sha256:" + "a" * 64
@@ -157,6 +158,8 @@ REFUSED = [
     ("registry:99999999999999999999/x", 9, "port", ""),
     ("registry:5o/x", 9, "port", ""),
     ("registry:/x", 9, "port", ""),
+    ("registry:0080/x", 9, "port", ""),
+    ("[::1]:0443/x", 6, "port", ""),
     ("a.:5000/x", 1, "host name", ""),
     ("ghcr.io./x", 7, "host name", ""),
     (".ghcr.io/x", 0, "host name", ""),
@@ -285,6 +288,28 @@ def test_control_characters_do_not_reach_the_terminal():
         Reference.parse("nginx\x1b[31m\u202e")
     assert str(caught.value).isprintable()
     assert caught.value.text.isprintable()
+
+
+def test_the_position_says_from_where_it_counts():
+    with pytest.raises(errors.InvalidReference) as caught:
+        Reference.parse("nginx:.1")
+    assert "(at character 6, counted from 0)" in str(caught.value)
+    assert "nginx:.1"[caught.value.position] == "."
+
+
+@pytest.mark.parametrize("parse", [Reference.parse, parse_registry, Platform.parse])
+def test_what_is_shown_is_escaped_once(parse):
+    with pytest.raises(ValueError, match="is not") as caught:
+        parse("a\x1bb\\c")
+    assert "'a\\x1bb\\c' is not" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["registry:0080", "registry:00", "[::1]:05000", "registry:080000"])
+def test_a_port_has_no_zeros_before_it(text):
+    with pytest.raises(errors.InvalidReference, match="without zeros"):
+        parse_registry(text)
+    with pytest.raises(errors.InvalidReference):
+        Reference(text, "x")
 
 
 _ALPHABET = st.text(st.sampled_from("aAz09._-:/@[]%é \n"), max_size=40)
@@ -518,7 +543,7 @@ def layout(tmp_path_factory):
 # hosts differ from distribution's in capitals and IPv6.
 _DIFFERENT = re.compile(
     r"index\.docker\.io/|registry-1\.docker\.io/|hub\.docker\.com|\[|[A-Z][^:@]*/|FOO:|"
-    r"registry:(0|65536|9{5,})/|foo_bar\.com|ghcr\.io/a{255}$|b{245}|^a{247}$|^sha(256|512):[0-9a-f]+$"
+    r"registry:(0+[0-9]*|65536|9{5,})/|foo_bar\.com|ghcr\.io/a{255}$|b{245}|^a{247}$|^sha(256|512):[0-9a-f]+$"
 )
 
 

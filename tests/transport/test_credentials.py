@@ -399,7 +399,6 @@ def test_home_from_the_environment(world: World) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "{",
         "[]",
         '"text"',
@@ -773,3 +772,13 @@ def test_a_child_that_keeps_the_pipes_does_not_block(
 def test_a_helper_that_does_not_read(world: World) -> None:
     world.helper("one", "sys.stdin.close(); answer('bob', 'x')")
     assert world.get("one") == ("bob", Secret("x"))
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_file_is_like_none(world: World, text: str) -> None:
+    world.write(world.docker, text)
+    assert world.find("r.example") is None
+    world.write(world.podman, {"auths": {"r.example": entry()}})
+    found = world.find("r.example")
+    assert found is not None
+    assert found.source == str(world.podman)

@@ -100,6 +100,11 @@ def test_a_proxy_that_wants_a_password(request, proxy, kind, login, at, ref, wai
     assert not seen  # nobody went around it
     assert "Wr0ng" not in str(caught.value)
     assert caught.value.hint
+    if isinstance(caught.value, errors.AuthRequired):
+        assert f"the proxy at {proxy.host} wants its own login" in caught.value.hint
+    # It will be wrong again.
+    assert waits == []
+    assert isinstance(caught.value, errors.AuthRequired) or not caught.value.retryable
 
 
 def test_a_proxy_that_is_down(lab, at, ref, waits):
@@ -128,6 +133,25 @@ def test_a_proxy_that_refuses_to_connect(server, at, ref, waits, answer):
     assert caught.value.host == "registry.example"
     assert {r.method for r in server.requests} == {"CONNECT"}
     assert not [r for r in server.requests if "authorization" in r.headers]
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_a_refusal_to_connect_is_for_good(server, at, ref, waits, status):
+    server.rule(lambda r: r.method == "CONNECT", respond(status))
+    source = at("registry.example", proxy=server.url)
+    with pytest.raises(errors.ProxyError) as caught:
+        source.resolve(ref(source))
+    assert not caught.value.retryable
+    assert len(server.requests) == 1
+
+
+def test_a_proxy_that_wants_a_login_for_http(server, other, at, ref, waits):
+    server.rule(lambda r: True, respond(407))
+    source = at(other, proxy=server.url)
+    with pytest.raises(errors.ProxyError) as caught:
+        source.resolve(ref(source))
+    assert not caught.value.retryable
+    assert len(server.requests) == 1
 
 
 TABLE = [
@@ -311,6 +335,10 @@ def test_files_that_are_none(at, ref, tmp_path, option, lab):
         make(**{option: tmp_path / "missing"})  # type: ignore[arg-type]
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("hello")
+    if option == "ca":
+        with pytest.raises(errors.InvalidArgument, match="without a certificate"):
+            make(ca=nonsense)
+        nonsense.write_text("-----BEGIN CERTIFICATE-----\nhello\n")
     source = at("127.0.0.1:1", **{option: nonsense})
     with pytest.raises(errors.DidlabError):
         source.resolve(ref(source))

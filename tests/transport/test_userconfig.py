@@ -30,7 +30,7 @@ def file(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """``file(text)``: the user's file says this."""
     path = tmp_path / "conf" / "didlab.toml"
     path.parent.mkdir()
-    (path.parent / PEM).write_text("")
+    (path.parent / PEM).write_text("-----BEGIN CERTIFICATE-----\n")
     monkeypatch.setenv("DIDLAB_CONFIG", str(path))
     monkeypatch.setattr(settings, "_current", None)
     for name in ("WORKERS", "PROGRESS", "COMPLETION", "CARD"):

@@ -278,6 +278,31 @@ def test_impossible_and_far_times_do_not_break_a_frame() -> None:
     assert pd.isna(history["layer"].iloc[1])
 
 
+def test_text_that_nobody_wrote_is_missing() -> None:
+    empty = {"created_by": "", "comment": "", "author": ""}
+    image = make_image([{"a": b"a"}, {"b": b"b"}], history=[{}, empty], config_json={"os": None})
+    index = make_index((image,), descriptors=[image.descriptor(platform={})])
+    with FaultServer() as server:
+        server.add_image("lab/app", "1", image)
+        server.add_image("lab/app", "2", index)
+        m = didlab.open(f"{server.host}/lab/app:1", trust_env=False)
+        tables = {
+            "layers": (m.layers(), ["created", "created_by", "comment"]),
+            "history": (m.history(), ["created", "created_by", "comment", "author"]),
+            "platforms": (m.platforms(), ["variant", "os_version"]),
+            "declared": (
+                didlab.open(f"{server.host}/lab/app:2", trust_env=False).platforms(),
+                ["os", "architecture", "variant", "os_version"],
+            ),
+            "tags": (m.repository.tags(details=True), []),  # type: ignore[union-attr]
+        }
+    for name, (table, missing) in tables.items():
+        assert len(table) >= 1, name
+        assert table[missing].isna().all(axis=None), name
+        assert not table.astype(object).eq("").any(axis=None), name
+    assert not tables["history"][0]["empty_layer"].any()
+
+
 def test_lone_surrogates_become_escapes() -> None:
     # They can neither be sent to a notebook nor kept by Arrow.
     table = frames.frame("tags", [("a\ud800b",), ("ü",), (None,)])

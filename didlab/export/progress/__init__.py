@@ -6,10 +6,22 @@ import sys
 from typing import Any
 
 from didlab import settings
-from didlab.errors import printable
+from didlab.errors import InvalidArgument, printable
 from didlab.export.progress.handed import Guarded, Progress, Silent
 
-__all__ = ["Guarded", "Progress", "Silent", "start", "teller"]
+__all__ = ["Guarded", "Progress", "Silent", "check", "start", "teller"]
+
+
+def check(progress: Any) -> None:
+    """Raise InvalidArgument unless ``progress`` is True, False, None or has ``update``."""
+    if progress is None or isinstance(progress, bool):
+        return
+    if isinstance(progress, type) or not callable(getattr(progress, "update", None)):
+        raise InvalidArgument(
+            "progress= takes True, False or an object with update(n), not "
+            + (progress.__name__ if isinstance(progress, type) else type(progress).__name__),
+            hint="hand over an object, not its class" if isinstance(progress, type) else None,
+        )
 
 
 def start(progress: Any, total: int, title: str, *, there: int = 0) -> Progress:
