@@ -968,7 +968,7 @@ def test_who_reads_slowly_is_not_to_blame(rig, monkeypatch):
     came = 0
     for number, piece in enumerate(layer.stream()):
         came += len(piece)
-        if number < 3:
-            time.sleep(0.3)
+        if number < 2:
+            time.sleep(0.7)
     assert came == SIZE
     assert len(rig.asked()) == 1
