@@ -54,6 +54,8 @@ with didlab.sandbox() as hub, tempfile.TemporaryDirectory() as folder:
 
 def main() -> int:
     """Set up and check; pytest comes last, so that its closing line is the last one."""
+    # An environment that happens to be active is not the one that the tests run in.
+    os.environ.pop("VIRTUAL_ENV", None)
     try:
         environment.check_python()
         if len(sys.argv) == 1:

@@ -85,7 +85,8 @@ class Registry:
     auth_hosts : sequence of str
         Further hosts that may receive the login as token servers.
     timeout : float or (float, float)
-        Seconds for a connection and between two pieces of an answer; default (10, 30).
+        Seconds for a connection, and for the head of an answer and between two pieces of its
+        body; default (10, 30). Bodies slower than 1 KiB/s over a minute are given up, too.
     trust_env : bool
         Whether proxies, mirrors and certificate bundles of the environment hold.
     offline : bool
