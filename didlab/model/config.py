@@ -195,8 +195,7 @@ class Config(Mapping[str, Any]):
     # --- reading -----------------------------------------------------------------------------
 
     def _section(self, name: str) -> Any:
-        inner = self._json.get("config")
-        return inner.get(name) if isinstance(inner, dict) else None
+        return self._inner.runtime.get(name)
 
     def _mapping(self, name: str) -> Mapping[str, Any]:
         value = self._section(name)

@@ -18,7 +18,6 @@ from didlab.errors import (
     NotFound,
     ServerError,
     TimedOut,
-    TransportError,
     Truncated,
 )
 from didlab.transport import answers, place
@@ -182,8 +181,3 @@ def _with_attempts(error: DidlabError, told: list[str]) -> DidlabError:
     """Return the same error, its message telling what the mirrors said before."""
     fields = {**error.fields(), "attempts": tuple(told)}
     return type(error)(f"{error.message}; before that, mirrors failed: {'; '.join(told)}", **fields)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may succeed later."""
-    return isinstance(error, TransportError) and error.retryable
