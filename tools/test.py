@@ -111,6 +111,8 @@ def checks(python: Path) -> None:
         ("ruff", "format", "--check", "."),
         ("ruff", "check", "."),
         ("mypy",),
+        ("mypy", "--platform", "win32"),
+        ("mypy", "--platform", "darwin"),
         ("codespell_lib",),
     ):
         say(" ".join(argv))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,9 +45,10 @@ class Handle:
                 offset += written
 
     def _write(self, offset: int, view: memoryview) -> int:
-        if self._lock is None:
+        if sys.platform != "win32" and self._lock is None:
             return os.pwrite(self._descriptor, view, offset)
         # Windows has no pwrite, and duplicates share their position.
+        assert self._lock is not None
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.write(self._descriptor, view)
@@ -65,8 +67,9 @@ class Handle:
         return b"".join(parts)
 
     def _read(self, offset: int, size: int) -> bytes:
-        if self._lock is None:
+        if sys.platform != "win32" and self._lock is None:
             return os.pread(self._descriptor, size, offset)
+        assert self._lock is not None
         with self._lock:
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, size)
@@ -206,7 +209,8 @@ class PartialFile:
         A gigabyte from a fast registry otherwise waits for the disk at its end, after the
         processors have nothing left to do.
         """
-        if self._descriptor is None or not hasattr(os, "fdatasync"):
+        known = sys.platform != "win32" and sys.platform != "darwin" and hasattr(os, "fdatasync")
+        if self._descriptor is None or not known:
             yield
             return
         done = threading.Event()
@@ -216,7 +220,8 @@ class PartialFile:
         def flush() -> None:
             try:
                 while not done.wait(_FLUSH_EVERY):
-                    os.fdatasync(descriptor)
+                    if sys.platform != "win32" and sys.platform != "darwin":
+                        os.fdatasync(descriptor)
             except OSError:
                 return  # commit meets the same refusal and tells it
             finally:
