@@ -19,6 +19,8 @@ import pytest
 from rig.actions import corrupt, half_close_after, hang_up, ignore_range, reset_after, stall
 from rig.faults import FaultServer
 from rig.images import make_image
+from rig.loaders import require_root
+from rig.processes import run
 
 import didlab
 from didlab import errors
@@ -286,6 +288,48 @@ def test_a_full_disk_leaves_nothing(lab, tmp_path):
     )
     assert done.stdout.startswith("full 9")
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own with 400 kB."""
+    require_root("a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder)
+    yield folder
+    run("umount", folder)
+
+
+def test_a_small_disk(server, image, small_disk):
+    """Found before anything is fetched; and what is there already stays."""
+    (small_disk / "precious").write_bytes(b"x" * 1000)
+    image.config()
+    asked = len(server.requests)
+    with pytest.raises(errors.DiskFull) as caught:
+        image.save(small_disk / "app.tar")
+    assert caught.value.needed > caught.value.available
+    assert len(server.requests) == asked
+    assert [path.name for path in small_disk.iterdir()] == ["precious"]
+
+
+def test_a_disk_that_fills_up_on_the_way(server, image, small_disk):
+    """Room was there at the start, as on disks that do not reserve; then somebody took it."""
+    layer = image.layer(-1)
+    assert layer.size < 30_000
+
+    def fill(exchange) -> None:
+        (small_disk / "other").write_bytes(bytes(405_000))
+        exchange.finish()
+
+    server.rule(lambda request: layer.digest in request.path, fill, times=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(os, "posix_fallocate")
+        with pytest.raises(errors.DiskFull):
+            layer.save(small_disk / "layer.tar.gz")
+    assert not (small_disk / "layer.tar.gz").exists()
+    (small_disk / "other").unlink()
+    assert layer.save(small_disk / "layer.tar.gz").size == layer.size
 
 
 def test_too_little_room_is_found_before_the_download(server, image, tmp_path, monkeypatch):
