@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -140,7 +140,9 @@ class Terminal:
     def _read(self, until: float) -> bool:
         """Take in what comes; False at the end."""
         left = until - time.monotonic()
-        ready, _, _ = select.select([self._ours], [], [], max(left, 0))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ours, selectors.EVENT_READ)
+            ready = selector.select(max(left, 0))
         if not ready:
             raise AssertionError(f"nothing more came after {self.seen!r}")
         data = b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import struct
 import threading
@@ -83,10 +83,11 @@ class CuttingProxy:
 
     @staticmethod
     def _upstream(near: socket.socket, far: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while True:
+        with contextlib.suppress(OSError, ValueError), selectors.DefaultSelector() as selector:
+            selector.register(near, selectors.EVENT_READ)
+            while near.fileno() >= 0:
                 # Never blocked in recv: the kernel would put off the reset until it returns.
-                if select.select([near], [], [], 0.02)[0]:
+                if selector.select(0.02):
                     data = near.recv(_PIECE)
                     if not data:
                         break
