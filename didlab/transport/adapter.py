@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -48,12 +49,17 @@ for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
     logging.getLogger(_name).addFilter(_WithoutQueries())
 
 
-def _looked_at(base: type[Any], inspector: Inspector) -> type[Any]:
+def _looked_at(base: type[Any], adapter: weakref.ref[Adapter]) -> type[Any]:
+    # Weakly: urllib3 keeps idle connections until their pool is collected, and a connection that
+    # led back to the pool would keep it, and so itself, for ever.
     class Looked(interruptible(patient(base))):  # type: ignore[misc]
         def _new_conn(self) -> Any:
             sock = super()._new_conn()
             try:
-                inspector(self.host, sock.getpeername()[0])
+                owner = adapter()
+                if owner is None:
+                    raise ConnectionAbortedError
+                owner.inspector(self.host, sock.getpeername()[0])
             except BaseException:
                 sock.close()
                 raise
@@ -80,16 +86,16 @@ class Adapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, context: Callable[[str, int], ssl.SSLContext], inspector: Inspector) -> None:
         self._context = context
-        self._inspector = inspector
+        self.inspector = inspector
         super().__init__(pool_connections=32, pool_maxsize=16, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager, its connections looked at where there is an inspector."""
         super().init_poolmanager(*args, **kwargs)
         plain = type("_Pool", (HTTPConnectionPool,), {})
-        plain.ConnectionCls = _looked_at(HTTPConnection, self._inspector)  # type: ignore[attr-defined]
+        plain.ConnectionCls = _looked_at(HTTPConnection, weakref.ref(self))  # type: ignore[attr-defined]
         tls = _quiet(HTTPSConnectionPool)
-        tls.ConnectionCls = _looked_at(HTTPSConnection, self._inspector)
+        tls.ConnectionCls = _looked_at(HTTPSConnection, weakref.ref(self))
         manager: urllib3.PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": plain, "https": tls}
 
