@@ -16,7 +16,8 @@
     ├── NotFound (KeyError)
     │   ├── RepositoryNotFound · ManifestNotFound · BlobNotFound
     │   ├── PlatformNotFound                   with the platforms that there are
-    │   └── LayerNotFound (IndexError)
+    │   ├── LayerNotFound (IndexError)
+    │   └── PathNotFound (FileNotFoundError)   no such file in this layer or image
     ├── TransportError (ConnectionError)
     │   ├── ConnectFailed · TlsFailed · ProxyError
     │   ├── TimedOut (TimeoutError)            no answer, or silence, for too long
@@ -34,7 +35,14 @@
     ├── LimitExceeded                          a budget: what, limit, seen
     ├── MalformedContent (ValueError)
     │   ├── ManifestInvalid · ConfigInvalid
-    │   └── NotAnImage                         an artifact asked for something only images have
+    │   ├── NotAnImage                         an artifact asked for something only images have
+    │   ├── CompressionInvalid · TarInvalid    a layer that cannot be read to its end
+    │   └── UnsafeContent                      names that lead out of the image
+    │       └── PathEscape · LinkEscape · NameCollision
+    ├── PathError (OSError)                    a path in an image that is no regular file
+    │   ├── NotAFile (IsADirectoryError) · NotAFolder (NotADirectoryError)
+    │   ├── LinkLoop                           links that lead in a circle, or through too many
+    │   └── SpecialFile                        a device or fifo: there is nothing to read
     └── LocalStoreError (OSError)
         ├── DiskFull                           needed and available bytes
         ├── WriteFailed                        the operating system refused to write
@@ -58,6 +66,7 @@ __all__ = [
     "BadLink",
     "BadRange",
     "BlobNotFound",
+    "CompressionInvalid",
     "ConfigError",
     "ConfigInvalid",
     "ConnectFailed",
@@ -72,13 +81,21 @@ __all__ = [
     "InvalidReference",
     "LayerNotFound",
     "LimitExceeded",
+    "LinkEscape",
+    "LinkLoop",
     "LocalStoreError",
     "MalformedContent",
     "ManifestInvalid",
     "ManifestNotFound",
+    "NameCollision",
+    "NotAFile",
+    "NotAFolder",
     "NotAnImage",
     "NotFound",
     "OriginRefused",
+    "PathError",
+    "PathEscape",
+    "PathNotFound",
     "PlatformNotFound",
     "ProtocolError",
     "ProxyError",
@@ -87,6 +104,8 @@ __all__ = [
     "RepositoryNotFound",
     "ServerError",
     "SizeMismatch",
+    "SpecialFile",
+    "TarInvalid",
     "TimedOut",
     "TlsFailed",
     "TokenInvalid",
@@ -94,6 +113,7 @@ __all__ = [
     "TransportError",
     "Truncated",
     "TypeConfusion",
+    "UnsafeContent",
     "Unsupported",
     "WriteFailed",
 ]
@@ -276,6 +296,13 @@ class LayerNotFound(NotFound, IndexError):
     """The image has no such layer."""
 
 
+class PathNotFound(NotFound, FileNotFoundError):
+    """The layer or image has no such file; ``path`` is what was asked for."""
+
+    defaults: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None
+
+
 class TransportError(DidlabError, ConnectionError):
     """The network, or the other side, failed."""
 
@@ -421,6 +448,53 @@ class ConfigInvalid(MalformedContent):
 
 class NotAnImage(MalformedContent):
     """An artifact (chart, SBOM, signature …) was asked for what only images have."""
+
+
+class CompressionInvalid(MalformedContent):
+    """Compressed content that is damaged, cut, or of a kind that layers do not have."""
+
+
+class TarInvalid(MalformedContent):
+    """A layer that is no tar archive, or breaks off; ``where`` is the offset in the tar."""
+
+
+class UnsafeContent(MalformedContent):
+    """Content that would reach what it must not; ``where`` names the entry."""
+
+
+class PathEscape(UnsafeContent):
+    """A path that leads above the image's root."""
+
+
+class LinkEscape(UnsafeContent):
+    """A link that leads above the image's root, or out of the folder of an extraction."""
+
+
+class NameCollision(UnsafeContent):
+    """Two entries that the local file system would take for one."""
+
+
+class PathError(DidlabError, OSError):
+    """A path inside an image cannot be used that way; ``path`` is what was asked for."""
+
+    defaults: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None
+
+
+class NotAFile(PathError, IsADirectoryError):
+    """A directory was asked for what only files have."""
+
+
+class NotAFolder(PathError, NotADirectoryError):
+    """A file was asked for what only directories have."""
+
+
+class LinkLoop(PathError):
+    """Links that lead in a circle, or through more than 40 of them."""
+
+
+class SpecialFile(PathError):
+    """A device or fifo: there is nothing to read."""
 
 
 class LocalStoreError(DidlabError, OSError):

@@ -26,6 +26,8 @@ def test_dependencies_are_the_agreed_ones() -> None:
         "tqdm",
         "publicsuffixlist",
         "platformdirs",
+        "zlib-ng",
+        "backports.zstd",
     }
     assert PROJECT["project"]["requires-python"] == ">=3.11"
     assert PROJECT["build-system"]["build-backend"] == "hatchling.build"

@@ -6,6 +6,7 @@
     ROOT/v1/blobs/sha256/<encoded>     whole and verified content
     ROOT/v1/ingest/<random>            content on its way, each file one process's own
     ROOT/v1/tags/<sha256 of a name>.json
+    ROOT/v1/derived/<sha256 of a name>  indexes of layers: what was worked out from blobs
 
 Names are hashes and random numbers only: no path is ever made of remote text. Another format
 gets another version; files that are none of these are left alone.
@@ -112,7 +113,7 @@ def make(root: Path) -> None:
         root.parent.mkdir(parents=True, exist_ok=True)
         root.mkdir(mode=0o700, exist_ok=True)
         _check(root)
-        for part in ("blobs", "ingest", "tags"):
+        for part in ("blobs", "ingest", "tags", "derived"):
             for path in (root / VERSION, root / VERSION / part):
                 path.mkdir(mode=0o700, exist_ok=True)
                 _check(path)

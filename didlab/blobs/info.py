@@ -21,6 +21,8 @@ class CacheInfo:
         Blobs in it.
     bytes : int
         Their size together.
+    derived : int
+        Bytes of what was worked out from blobs: the indexes of layers, merged file systems.
     limit : int
         How much it may hold.
     partial_bytes : int
@@ -30,6 +32,7 @@ class CacheInfo:
     path: Path | None
     blobs: int
     bytes: int
+    derived: int
     limit: int
     partial_bytes: int
 
@@ -37,10 +40,11 @@ class CacheInfo:
         if self.path is None:
             return "<CacheInfo: no local store>"
         partial = f" · {human(self.partial_bytes)} on their way" if self.partial_bytes else ""
+        indexes = f" · {human(self.derived)} of indexes" if self.derived else ""
         noun = "blob" if self.blobs == 1 else "blobs"
         return (
             f"<CacheInfo {self.path} · {self.blobs} {noun} · {human(self.bytes)} of "
-            f"{human(self.limit)}{partial}>"
+            f"{human(self.limit)}{indexes}{partial}>"
         )
 
 
@@ -56,10 +60,11 @@ def cache_info() -> CacheInfo:
     """
     found = store.default()
     if found is None:
-        return CacheInfo(None, 0, 0, 0, 0)
+        return CacheInfo(None, 0, 0, 0, 0, 0)
     sizes = [one.size for one in trimming.blobs(found.root)]
     partial = sum(one.size for one in trimming.partials(found.root))
-    return CacheInfo(found.root, len(sizes), sum(sizes), found.limit, partial)
+    derived = sum(one.size for one in trimming.derived(found.root))
+    return CacheInfo(found.root, len(sizes), sum(sizes), derived, found.limit, partial)
 
 
 def clear_cache() -> int:

@@ -22,6 +22,7 @@ TAGS = 10_000
 
 _BLOB = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 _INGEST = re.compile(r"[0-9a-f]{32}")
+_DERIVED = re.compile(r"[0-9a-f]{64}")
 _TAG = re.compile(r"[0-9a-f]{64}\.json")
 
 
@@ -69,14 +70,19 @@ def tags(root: Path) -> Iterator[Kept]:
     return _files(root / VERSION / "tags", _TAG)
 
 
+def derived(root: Path) -> Iterator[Kept]:
+    """Yield what was worked out from blobs."""
+    return _files(root / VERSION / "derived", _DERIVED)
+
+
 def trim(root: Path, limit: int) -> None:
-    """Remove what the dead left, then the blobs not used for longest until the limit holds."""
+    """Remove what the dead left, then what was not used for longest until the limit holds."""
     now = time.time()
     total = 0
     for one in partials(root):
         if one.age(now) < STALE or not _remove(one):
             total += one.size
-    kept = list(blobs(root))
+    kept = [*blobs(root), *derived(root)]
     total += sum(one.size for one in kept)
     if total > limit:
         # Somewhat below the limit, so that not every commit has to look for room.
@@ -99,7 +105,7 @@ def _shrink(kept: list[Kept], excess: int, now: float) -> None:
 
 
 def _drop(one: Kept) -> bool:
-    """Remove a blob unless another process began to use it since the folder was listed."""
+    """Remove a file unless another process began to use it since the folder was listed."""
     try:
         status = os.lstat(one.path)
     except FileNotFoundError:
@@ -113,7 +119,9 @@ def clear(root: Path) -> int:
     """Remove everything that is not being written just now; return the bytes freed."""
     now = time.time()
     old = [one for one in partials(root) if one.age(now) >= RECENT]
-    return sum(one.size for one in [*blobs(root), *old, *tags(root)] if _remove(one))
+    return sum(
+        one.size for one in [*blobs(root), *derived(root), *old, *tags(root)] if _remove(one)
+    )
 
 
 def _remove(one: Kept) -> bool:

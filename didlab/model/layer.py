@@ -7,12 +7,22 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from didlab.errors import BlobNotFound
+from didlab.model.imagefiles import Location
+from didlab.model.indexing import Manner
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.views import text
 
 if TYPE_CHECKING:
+    import io
+
+    import pandas as pd
+
     from didlab.export.report import SaveReport
+    from didlab.files.content import Content
+    from didlab.files.extract import Extracted
+    from didlab.files.index import LayerIndex
+    from didlab.model.inside import Layers
     from didlab.model.manifest import Manifest
 
 
@@ -151,6 +161,207 @@ class Layer:
             overwrite=overwrite,
             progress=progress,
         )
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def files(
+        self,
+        pattern: str | None = None,
+        *,
+        progress: Any = None,
+        keep: bool = False,
+    ) -> pd.DataFrame:
+        r"""List the entries of the layer as stored: in its order, duplicates and whiteouts too.
+
+        Parameters
+        ----------
+        pattern : str, optional
+            Only paths like this: ``*``, ``?`` and ``[…]`` within one name, ``**`` over folders,
+            ``{a,b}`` for either.
+        progress : bool or object, optional
+            As `Manifest.save`.
+        keep : bool
+            Add the layer to the local store where it has to be read whole.
+
+        Returns
+        -------
+        DataFrame
+            path : text (absolute, ``.wh.`` names as they are), type : category, size : int64,
+            mode : int64, permissions : category, uid : int64, gid : int64,
+            mtime : datetime64[us, UTC], linkname : text, layer : int64 (this one's position),
+            whiteout : category (``file``, ``opaque``; missing for ordinary entries). Names that
+            are no UTF-8 are shown with ``\x`` escapes; `read` takes them that way.
+
+        Raises
+        ------
+        DigestMismatch, CompressionInvalid, TarInvalid, LimitExceeded, BlobNotFound, TransportError
+
+        Notes
+        -----
+        The first time the layer is read whole, `size` bytes in one request, and verified: its
+        digest, and that of its uncompressed content against the config. A layer whose descriptor
+        vouches for a table of contents (eStargz, zstd:chunked) costs one or two ranges instead.
+        What was learned stays in the local store: later calls cost no request.
+        """
+        from didlab.files import paths
+        from didlab.model import listing
+
+        table = self._index(Manner(progress, keep)).table
+        rows = None if pattern is None else paths.select(table, pattern)
+        reference = str(self._manifest.reference)
+        return listing.layer_frame(table, self._position, rows, reference)
+
+    def tree(
+        self,
+        path: Location = "/",
+        depth: int | None = None,
+        *,
+        progress: Any = None,
+        keep: bool = False,
+    ) -> text.Lines:
+        """Return what the layer has below a folder as a tree to look at. Costs what `files` does.
+
+        Parameters
+        ----------
+        path : path-like
+            Where it begins.
+        depth : int, optional
+            How many levels; all of them if not given.
+        """
+        from didlab.files import merge, paths
+        from didlab.files.tree import tree
+
+        table = self._index(Manner(progress, keep)).table
+        return text.Lines(tree(merge.merge([table]), paths.normalise(path), depth))
+
+    def open(
+        self,
+        path: Location,
+        *,
+        verified: bool = True,
+        progress: Any = None,
+        keep: bool = False,
+    ) -> io.BufferedReader:
+        """Open a file as this layer has it, even if a later layer deletes or replaces it.
+
+        Links are followed inside the layer.
+
+        Parameters
+        ----------
+        path : path-like
+            With or without the leading slash.
+        verified : bool
+            False: where the layer is not listed yet, stop as soon as the file came, before
+            anything is verified. The whole file is read at once then, and a warning says so.
+        progress, keep
+            As `files`.
+
+        Returns
+        -------
+        io.BufferedReader
+            Seekable; `io.TextIOWrapper` makes it text.
+
+        Raises
+        ------
+        PathNotFound, NotAFile, SpecialFile, LinkLoop
+        DigestMismatch, CompressionInvalid, TarInvalid, LimitExceeded, BlobNotFound, TransportError
+
+        Notes
+        -----
+        Costs what `files` does where the layer is not listed yet; then the ranges that what is
+        read lies in, checked against what the listing saw: about half a MiB each for gzip.
+        """
+        from didlab.files import reading
+
+        content, name = self._content(path, verified, Manner(progress, keep))
+        return reading.open_file(content, name)
+
+    def read(
+        self,
+        path: Location,
+        *,
+        verified: bool = True,
+        progress: Any = None,
+        keep: bool = False,
+    ) -> bytes:
+        """Return the content of a file as this layer has it. See `open`.
+
+        Raises
+        ------
+        LimitExceeded
+            More than 2 GiB; besides the errors of `open`.
+        """
+        from didlab.files import reading
+
+        content, name = self._content(path, verified, Manner(progress, keep))
+        return reading.read_all(content, name)
+
+    def extract(
+        self,
+        path: Location = "/",
+        dest: str | os.PathLike[str] = ".",
+        *,
+        overwrite: bool = False,
+        devices: bool = False,
+        owner: bool = False,
+        progress: Any = None,
+        keep: bool = False,
+    ) -> Extracted:
+        """Write a file or folder of this layer below a local folder, safely.
+
+        As `Manifest.extract`, of this layer alone; whiteouts are left out.
+        """
+        from didlab.files import merge
+        from didlab.model import extraction
+
+        manner = Manner(progress, keep)
+        layers = self._layers(manner)
+        index = layers.index(self._position)
+        table = merge.merge([index.table])
+
+        def content(row: int) -> Content:
+            origin = table.origins[row] if table.origins is not None else -1
+            return layers.content(self._position, index, table.entry(row), origin)
+
+        return extraction.extract(
+            table,
+            content,
+            path,
+            dest,
+            overwrite=overwrite,
+            devices=devices,
+            owner=owner,
+        )
+
+    def _layers(self, manner: Manner) -> Layers:
+        from didlab.model.inside import Layers
+
+        return Layers(self._manifest, manner)
+
+    def _index(self, manner: Manner) -> LayerIndex:
+        return self._layers(manner).index(self._position)
+
+    def _content(
+        self,
+        path: Location,
+        verified: bool,
+        manner: Manner,
+    ) -> tuple[Content, str]:
+        from didlab.files import kept, paths
+        from didlab.model import unverified
+        from didlab.model.layerfiles import of_path
+
+        wanted = paths.normalise(path)
+        if not verified and kept.index(self.digest, self.size) is None:
+            found = unverified.first(self, wanted)
+            if found is not None:
+                return found, paths.shown(wanted)
+        layers = self._layers(manner)
+        index = layers.index(self._position, capture=lambda found, size: found == wanted)
+        content = of_path(layers, self._position, index, wanted, f"layer {self.digest}")
+        return content, paths.shown(wanted)
+
+    # --- identity ----------------------------------------------------------------------------
 
     def _address(self) -> tuple[Any, ...]:
         return (self._manifest._snapshot.source.location, self.digest, self._position)

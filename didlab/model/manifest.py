@@ -11,6 +11,8 @@ from didlab.errors import InvalidArgument, LayerNotFound
 from didlab.model import tables
 from didlab.model.completion import Completer
 from didlab.model.config import Config
+from didlab.model.imagefiles import ImageFiles
+from didlab.model.indexing import Manner
 from didlab.model.snapshot import Snapshot
 from didlab.oci.config import HistoryEntry, ImageConfig
 from didlab.oci.descriptor import Descriptor
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from didlab.export.report import SaveReport
+    from didlab.model.inside import Layers
     from didlab.model.layer import Layer
     from didlab.model.registry import Registry
     from didlab.model.repository import Repository
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 CARD_SECONDS = 3.0
 
 
-class Manifest:
+class Manifest(ImageFiles):
     """An image (or index of images) under a name. Lazy: made without any request.
 
     Made by `didlab.open`, ``repository["tag"]`` or ``manifest["linux/arm64"]``. The first
@@ -316,6 +319,11 @@ class Manifest:
         """
         rows = tables.history(self._snapshot, self._image())
         return frames.frame("history", rows, reference=str(self.reference))
+
+    def _layers(self, manner: Manner) -> Layers:
+        from didlab.model.inside import Layers
+
+        return Layers(self, manner)
 
     # --- saving ------------------------------------------------------------------------------
 

@@ -112,6 +112,36 @@ SCHEMAS: Mapping[str, tuple[Column, ...]] = {
         ("mirror", "category", "the mirror that was asked; missing for the registry itself"),
         ("error", "category", "name of the error, where there was no usable answer"),
     ),
+    "files": _columns(
+        ("path", "text", "absolute path in the image"),
+        ("type", "category", "file, dir, symlink, hardlink, char, block or fifo"),
+        ("size", "int", "bytes of the content; of a hardlink 0 as stored, its file's when merged"),
+        ("mode", "int", "permission bits with setuid, setgid and sticky"),
+        ("permissions", "category", "type and mode as ls shows them"),
+        ("uid", "int", "owner's number"),
+        ("gid", "int", "group's number"),
+        ("mtime", "time", "last change of the content; missing where nobody states it"),
+        ("linkname", "text", "where a symlink leads, as stored; the path that a hardlink shares"),
+        ("layer", "int", "position of the layer that wrote the entry"),
+    ),
+    "files+layer": _columns(
+        ("whiteout", "category", "file: removes a path below; opaque: hides a folder's content"),
+    ),
+    "changes": _columns(
+        ("path", "text", "absolute path in the image"),
+        ("change", "category", "added, replaced or deleted"),
+        ("type", "category", "as in files(); of what was there, where it was deleted"),
+        ("size", "Int", "bytes of the new content; missing where it was deleted"),
+        ("size_before", "Int", "bytes of what was there before; missing where it was added"),
+        ("mode", "Int", "permission bits; missing where it was deleted"),
+        ("permissions", "category", "type and mode as ls shows them"),
+        ("uid", "Int", "owner's number"),
+        ("gid", "Int", "group's number"),
+        ("mtime", "time", "last change of the content"),
+        ("linkname", "text", "where a link leads"),
+        ("layer", "int", "position of the layer that did it"),
+        ("created_by", "category", "the command that made the layer, from the history"),
+    ),
     "show_config": _columns(
         ("option", "text", "name of the option"),
         ("value", "text", "what holds; missing where nothing is set, passwords never shown"),
@@ -146,6 +176,55 @@ def frame(
     if reference is not None:
         made.attrs["reference"] = reference
     return made
+
+
+def columns_frame(
+    name: str,
+    data: Mapping[str, Any],
+    *,
+    also: str | None = None,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Make the DataFrame ``name`` of whole columns: for tables of many thousand rows.
+
+    Text comes as a list of str or None, categories as `Codes`, numbers as anything that NumPy
+    takes for an array, times in microseconds since 1970 (the least int64 is missing).
+    """
+    import pandas as pd
+
+    columns = SCHEMAS[name] + (SCHEMAS[also] if also else ())
+    if [column.name for column in columns] != list(data):
+        raise AssertionError(f"{name}: {list(data)}")
+    made = pd.DataFrame({one.name: _whole(one.kind, data[one.name]) for one in columns})
+    if reference is not None:
+        made.attrs["reference"] = reference
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A category column: for each row the number of its category, -1 for none."""
+
+    numbers: Any
+    categories: Sequence[str]
+
+
+def _whole(kind: str, values: Any) -> pd.Series[Any]:
+    import numpy as np
+    import pandas as pd
+
+    text = pd.Series(["x"]).dtype
+    if kind == "text":
+        return pd.Series(values, dtype=text)
+    if kind == "category":
+        categories = pd.Index([_storable(value) for value in values.categories], dtype=text)
+        return pd.Series(pd.Categorical.from_codes(values.numbers, categories=categories))
+    if kind == "time":
+        times = np.asarray(values, dtype="int64").view("datetime64[us]")
+        return pd.Series(times).dt.tz_localize("UTC")
+    if kind == "Int":
+        return pd.Series(values, dtype="Int64")
+    return pd.Series(np.asarray(values, dtype="int64"))
 
 
 def _series(kind: str, values: Sequence[Any]) -> pd.Series[Any]:

@@ -39,6 +39,15 @@ def moment(time: datetime, timespec: str = "seconds") -> str:
     return time.replace(tzinfo=None).isoformat(" ", timespec)
 
 
+class Lines(str):
+    """Text of several lines, shown as such at a prompt."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _line(kind: str, name: str, *facts: str | None) -> str:
     shown = " · ".join(printable(fact, 120) for fact in facts if fact)
     return f"<{kind} {printable(name, 300)}{' · ' + shown if shown else ''}>"

@@ -1,0 +1,1 @@
+"""Inside layers: decompress, walk the tar, index it, merge the layers, read single files."""

@@ -1,0 +1,152 @@
+"""Indexes where they can be found again: in this process, and in the local store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from didlab.blobs import derived
+from didlab.blobs import store as stores
+from didlab.errors import LocalStoreError, MalformedContent
+from didlab.files import codec
+from didlab.files.index import LayerIndex
+from didlab.files.table import Table
+
+T = TypeVar("T")
+
+#: Entries of indexes and merged file systems that stay in memory, least recently used first out;
+#: about 150 bytes each.
+ENTRIES = 500_000
+
+_log = logging.getLogger("didlab")
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged file system, and what its layers' indexes were: it refers to rows of theirs."""
+
+    table: Table
+    kinds: tuple[str, ...]
+    diff_ids: tuple[str | None, ...]
+
+
+class _Recent(Generic[T]):
+    """The results used last, by key, bounded by what they weigh together."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._known: OrderedDict[object, tuple[T, int]] = OrderedDict()
+        self._weight = 0
+
+    def get(self, key: object) -> T | None:
+        with self._lock:
+            found = self._known.get(key)
+            if found is None:
+                return None
+            self._known.move_to_end(key)
+            return found[0]
+
+    def put(self, key: object, value: T, weight: int) -> None:
+        with self._lock:
+            before = self._known.pop(key, None)
+            if before is not None:
+                self._weight -= before[1]
+            self._known[key] = (value, weight)
+            self._weight += weight
+            while self._weight > self._limit and len(self._known) > 1:
+                _, (_, dropped) = self._known.popitem(last=False)
+                self._weight -= dropped
+
+    def drop(self, key: object) -> None:
+        with self._lock:
+            _, weight = self._known.pop(key, (None, 0))
+            self._weight -= weight
+
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()
+            self._weight = 0
+
+
+_indexes: _Recent[LayerIndex] = _Recent(ENTRIES)
+_merged: _Recent[Merged] = _Recent(ENTRIES)
+
+
+def index(digest: str, size: int) -> LayerIndex | None:
+    """Return the index of a layer if it was made before; no I/O beyond the local store."""
+    found = _indexes.get((digest, size))
+    if found is None:
+        found = _load(f"index {digest}", lambda raw: codec.load_index(raw, digest, size))
+        if found is not None:
+            _indexes.put((digest, size), found, found.rows)
+    return found
+
+
+def keep_index(made: LayerIndex) -> None:
+    """Remember an index, in the local store as well where there is one."""
+    _indexes.put((made.digest, made.size), made, made.rows)
+    _keep(f"index {made.digest}", lambda: codec.dump_index(made))
+
+
+def merged(layers: Sequence[str]) -> Merged | None:
+    """Return the merged file system of layers, base first, if it was made before."""
+    key = tuple(layers)
+    found = _merged.get(key)
+    if found is None:
+        found = _load(_name(key), lambda raw: Merged(*codec.load_merged(raw, key)))
+        if found is not None:
+            _merged.put(key, found, len(found.table))
+    return found
+
+
+def keep_merged(layers: Sequence[str], made: Merged) -> None:
+    """Remember a merged file system."""
+    key = tuple(layers)
+    _merged.put(key, made, len(made.table))
+    _keep(_name(key), lambda: codec.dump_merged(made.table, key, made.kinds, made.diff_ids))
+
+
+def forget_merged(layers: Sequence[str]) -> None:
+    """Forget one whose layers were listed anew in another way."""
+    key = tuple(layers)
+    _merged.drop(key)
+    store = stores.default()
+    if store is not None:
+        derived.discard(store.root, _name(key))
+
+
+def forget() -> None:
+    """Forget what this process remembers; the local store keeps what it has."""
+    _indexes.clear()
+    _merged.clear()
+
+
+def _name(layers: Sequence[str]) -> str:
+    return " ".join(["merged", *layers])
+
+
+def _load(name: str, parse: Callable[[bytes], T]) -> T | None:
+    store = stores.default()
+    raw = None if store is None else derived.load(store.root, name)
+    if store is None or raw is None:
+        return None
+    try:
+        return parse(raw)
+    except MalformedContent:
+        derived.discard(store.root, name)
+        return None
+
+
+def _keep(name: str, content: Callable[[], bytes]) -> None:
+    store = stores.default()
+    if store is None:
+        return
+    try:
+        derived.keep(store.root, name, content())
+    except LocalStoreError as error:
+        _log.warning("an index could not be kept: %s", error)

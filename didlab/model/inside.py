@@ -1,0 +1,273 @@
+"""The file system of one image, and of one layer: which entry a path is, and its content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from didlab.errors import NotAFile, PathNotFound, SpecialFile
+from didlab.export.fetch import resuming
+from didlab.files import decompress, kept, links, merge, paths, reading
+from didlab.files.blocks import Blocks
+from didlab.files.content import Bytes, Chunked, Content, Sparse, Stretch
+from didlab.files.index import LayerIndex
+from didlab.files.kept import Merged
+from didlab.files.scan import Capture
+from didlab.files.streamed import Streamed
+from didlab.files.table import DIR, FILE, HARDLINK, Entry, Table
+from didlab.model import tables, unverified
+from didlab.model.indexing import Manner, Wanted, check_diff_id, indexes
+from didlab.oci import config as configs
+from didlab.oci.digest import Verifier
+from didlab.sources.base import Source
+
+if TYPE_CHECKING:
+    import io
+
+    from didlab.model.manifest import Manifest
+
+#: A span that decodes to more is not taken into memory to read one file of it.
+_LARGE = 64 * 1024 * 1024
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def wanted(manifest: Manifest) -> list[Wanted]:
+    """Return an image's layers with the digests that its config promises; base first."""
+    image = manifest._image()
+    diff_ids: Sequence[str | None] = [None] * len(image.layers)
+    if image.is_image:
+        config = manifest._config()
+        configs.check_layer_count(config, len(image.layers))
+        diff_ids = config.diff_ids
+    return [Wanted(layer, diff_id) for layer, diff_id in zip(image.layers, diff_ids, strict=True)]
+
+
+class Layers:
+    """The layers of one image, looked into as far as needed."""
+
+    def __init__(self, manifest: Manifest, manner: Manner) -> None:
+        self._source: Source = manifest._snapshot.source
+        self._reference = str(manifest.reference)
+        self._manifest = manifest
+        self._manner = manner
+        self._wanted = wanted(manifest)
+        self.captured: dict[bytes, bytes] = {}
+
+    @property
+    def digests(self) -> list[str]:
+        """The layers' digests, base first."""
+        return [one.descriptor.digest for one in self._wanted]
+
+    def indexes(self, capture: Capture | None = None) -> list[LayerIndex]:
+        """Return the index of every layer.
+
+        Raises
+        ------
+        NotAnImage
+            An artifact's layers are no file system.
+        """
+        self._manifest._config()
+        return self._looked(range(len(self._wanted)), capture)
+
+    def index(self, position: int, capture: Capture | None = None) -> LayerIndex:
+        """Return the index of one layer."""
+        (made,) = self._looked([position], capture)
+        return made
+
+    def _looked(self, positions: Sequence[int], capture: Capture | None) -> list[LayerIndex]:
+        chosen = [self._wanted[position] for position in positions]
+        made, captured = indexes(self._source, chosen, self._title(chosen), self._manner, capture)
+        self.captured.update(captured)
+        return made
+
+    def _title(self, chosen: Sequence[Wanted]) -> str:
+        return f"listing {self._reference}" if len(chosen) != 1 else "listing a layer"
+
+    def commands(self) -> list[str | None]:
+        """Return for each layer the command that made it, as far as the history says."""
+        image = self._manifest._image()
+        if not image.is_image:
+            return [None] * len(image.layers)
+        steps = tables.steps_of_layers(self._manifest._config(), len(image.layers))
+        return [(step.created_by or None) if step else None for step in steps]
+
+    # --- before anything is listed -----------------------------------------------------------
+
+    def listed(self) -> bool:
+        """Whether a file can be found without reading layers."""
+        return kept.merged(self.digests) is not None or all(
+            kept.index(one.descriptor.digest, one.descriptor.size) for one in self._wanted
+        )
+
+    def unverified(self, path: bytes) -> Content | None:
+        """Return a file's content as soon as it came; None where only a listing can tell.
+
+        From the uppermost layer down: one that came to its end without the file is listed then,
+        so whether it deletes the path, or leads elsewhere, is known.
+        """
+        for position in reversed(range(len(self._wanted))):
+            layer = self._manifest.layer(position)
+            if kept.index(layer.digest, layer.size) is None:
+                found = unverified.first(layer, path)
+                if found is not None:
+                    return found
+            table = self.index(position).table
+            if table.find(path) >= 0 or touched(table, path):
+                return None
+        return None
+
+    # --- the merged file system --------------------------------------------------------------
+
+    def merged(self, capture: Capture | None = None) -> Merged:
+        """Return the merged file system: remembered, or made of the layers' indexes."""
+        found = kept.merged(self.digests)
+        if found is None:
+            return self._merge(capture)
+        for one, diff_id in zip(self._wanted, found.diff_ids, strict=True):
+            check_diff_id(one, diff_id, self._source.location)
+        return found
+
+    def _merge(self, capture: Capture | None = None) -> Merged:
+        made = self.indexes(capture)
+        table = merge.merge([index.table for index in made])
+        found = Merged(
+            table,
+            tuple(index.kind for index in made),
+            tuple(index.diff_id for index in made),
+        )
+        kept.keep_merged(self.digests, found)
+        return found
+
+    def row(self, path: bytes, found: Merged) -> int:
+        """Return the row that a path leads to; `links.ROOT` for a root nobody states."""
+        try:
+            return links.resolve(found.table, path)
+        except PathNotFound:
+            # What a DataFrame shows of a name that is no UTF-8.
+            plain = unescaped(path)
+            if plain is None:
+                raise
+            return links.resolve(found.table, plain)
+
+    def merged_content(self, row: int, found: Merged) -> Content:
+        """Return the content of a row of the merged file system.
+
+        Raises
+        ------
+        NotAFile, SpecialFile
+        """
+        table = found.table
+        path = table.paths[row] if row != links.ROOT else b"/"
+        check_file(path, DIR if row == links.ROOT else table.types[row], self._reference)
+        if not table.sizes[row]:
+            if table.types[row] == HARDLINK and (table.homes is None or table.homes[row] < 0):
+                raise _dangling(path, table.links[row])
+            return Bytes(b"")
+        if table.homes is None or table.origins is None or table.layers is None:
+            raise AssertionError("a merged table says where content lies")
+        home, origin = table.homes[row], table.origins[row]
+        index = self.index(home)
+        if index.kind != found.kinds[home]:
+            # Listed in another way since: rows and places are others.
+            kept.forget_merged(self.digests)
+            fresh = self._merge()
+            return self.merged_content(links.resolve(fresh.table, path), fresh)
+        if home == table.layers[row] and table.types[row] == FILE:
+            known = index.captured.get(path, self.captured.get(path))
+            # Captured by the name that the layer has it under, the last of that name.
+            if known is not None and index.table.find(path) == origin:
+                return Bytes(known)
+        entry = table.entry(row)
+        return self.content(home, index, entry, origin)
+
+    # --- content -----------------------------------------------------------------------------
+
+    def content(self, position: int, index: LayerIndex, entry: Entry, row: int) -> Content:
+        """Return the content of a file of a layer; ``row`` is its row in the layer's table."""
+        descriptor = self._wanted[position].descriptor
+        source = self._source
+
+        def open_blob() -> Any:
+            return source.open(descriptor)
+
+        if not entry.size:
+            return Bytes(b"")
+        if index.chunks is not None:
+            return Chunked(index.kind, index.chunks.of_row(row), entry.size, open_blob)
+        spans = index.spans
+        if spans is None:
+            raise AssertionError("an index has spans or chunks")
+        extra = entry.extra or {}
+        stored = int(extra.get("stored", entry.size))
+        blocks = Blocks(descriptor.digest, index.compression, spans, open_blob)
+        numbers = spans.covering(entry.offset, entry.offset + stored)
+        if "sparse" not in extra and not all(self._near(index, number) for number in numbers):
+            return Streamed(
+                lambda: resuming(open_blob()),
+                lambda: Verifier(descriptor.digest, descriptor.size, where=source.location),
+                index.compression,
+                entry.offset,
+                entry.size,
+            )
+        if "sparse" in extra:
+            return Sparse(blocks, entry.offset, entry.size, extra["sparse"])
+        return Stretch(blocks, entry.offset, entry.size)
+
+    def _near(self, index: LayerIndex, number: int) -> bool:
+        """Whether a span can be decoded by itself, at a price in keeping with one file."""
+        spans = index.spans
+        if spans is None:
+            return False
+        span = spans[number]
+        if span.end - span.begin > _LARGE:
+            return False
+        begins_anywhere = not span.bits and not spans.windows(number)
+        return begins_anywhere or decompress.can_seek(index.compression)
+
+
+def touched(table: Table, path: bytes) -> bool:
+    """Whether a layer says anything about a path's parents that could hide or move it."""
+    parts = path.split(b"/")
+    for count in range(1, len(parts)):
+        folder = b"/".join(parts[:count])
+        row = table.find(folder or b"/")
+        if row >= 0 and table.types[row] != DIR:
+            return True
+        if table.find(folder + b"/.wh." + parts[count]) >= 0:
+            return True
+        if table.find(folder + b"/.wh..wh..opq") >= 0:
+            return True
+    return False
+
+
+def check_file(path: bytes, kind: int, where: str) -> None:
+    """Raise unless an entry of this kind has content to read."""
+    shown = paths.shown(path)
+    if kind == DIR:
+        raise NotAFile(
+            f"{shown} in {where} is a directory",
+            path=shown,
+            hint="files() and tree() list it, extract() writes it out",
+        )
+    if kind not in (FILE, HARDLINK):
+        raise SpecialFile(f"{shown} in {where} is a device or fifo", path=shown)
+
+
+def _dangling(path: bytes, target: bytes) -> PathNotFound:
+    return PathNotFound(
+        f"{paths.shown(path)} is a hard link to {paths.shown(target)}, which no layer has",
+        path=paths.shown(path),
+    )
+
+
+def unescaped(path: bytes) -> bytes | None:
+    r"""Return the name that a DataFrame shows with ``\x`` escapes; None where it has none."""
+    if b"\\x" not in path:
+        return None
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), path)
+
+
+def opened(content: Content, path: bytes) -> io.BufferedReader:
+    """Return content as a file."""
+    return reading.open_file(content, paths.shown(path))
