@@ -171,7 +171,7 @@ def cli() -> str:
     everywhere: dict[tuple[str, str], list[str]] = {}
     for name, command in commands.choices.items():
         for action in command._actions:
-            if action.dest != "help":
+            if action.dest != "help" and action.help != argparse.SUPPRESS:
                 row = (_spelling(action), (action.help or "").replace("|", "\\|"))
                 everywhere.setdefault(row, []).append(name)
     text += "\n## Options and arguments\n\n"

@@ -17,6 +17,15 @@ _LOGIN = (
     "without it docker's and podman's stored logins are used."
 )
 
+#: Where commands are, other than in ``commands``.
+_MODULES = {
+    "save": "saving",
+    "files": "inside",
+    "tree": "inside",
+    "cat": "inside",
+    "extract": "inside",
+}
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the arguments; ``.run`` is the function to call with them.
@@ -36,7 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
             "there is no --password, since everybody on a machine can read command lines; "
             "give --username and the password on standard input",
         )
-    if unknown:
+    if unknown and not _late(args, unknown):
         _refuse(parser, args, f"unrecognized arguments: {' '.join(unknown)}")
     if getattr(args, "password_stdin", False) and args.username is None:
         _refuse(parser, args, "--password-stdin needs --username")
@@ -45,6 +54,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.command == "save":
         _check_save(parser, args)
     return args
+
+
+def _late(args: argparse.Namespace, unknown: list[str]) -> bool:
+    """Take what stands behind options: argparse ends optional positionals before them."""
+    if any(word.startswith("-") for word in unknown):
+        return False
+    if args.command == "cat":
+        args.paths += unknown
+        return True
+    name = {"files": "pattern", "tree": "path"}.get(args.command)
+    if name is None or len(unknown) > 1 or getattr(args, name) is not None:
+        return False
+    setattr(args, name, unknown[0])
+    return True
 
 
 def _refuse(parser: argparse.ArgumentParser, args: argparse.Namespace, why: str) -> NoReturn:
@@ -124,6 +147,12 @@ def build() -> Parser:
     ):
         _reference(add(name, summary, one, net, shape, talk))
 
+    inside = groups.inside()
+    _files(add("files", "list the files of an image", one, inside, net, shape, talk))
+    _tree(add("tree", "draw the folders and files of an image", one, inside, net, talk))
+    _cat(add("cat", "write files of an image to stdout", one, inside, net, talk))
+    _extract(add("extract", "write files of an image to the disk", one, inside, net, shape, talk))
+
     tags = add("tags", "list the tags of a repository", net, shape, talk)
     tags.add_argument("repository", metavar="REPOSITORY", help="nginx, ghcr.io/owner/image")
     tags.add_argument(
@@ -156,8 +185,8 @@ def _later(name: str) -> Callable[[argparse.Namespace], int]:
     """Return the command, loaded when it is called: ``--help`` needs none of them."""
 
     def run(args: argparse.Namespace) -> int:
-        module = "didlab.cli.saving" if name == "save" else "didlab.cli.commands"
-        code: int = getattr(import_module(module), name.replace("-", "_"))(args)
+        module = import_module(f"didlab.cli.{_MODULES.get(name, 'commands')}")
+        code: int = getattr(module, name.replace("-", "_"))(args)
         return code
 
     return run
@@ -200,6 +229,63 @@ def _saving(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="connections at a time; default: 4, more where a line is slow for each of them",
     )
+
+
+def _files(parser: argparse.ArgumentParser) -> None:
+    _reference(parser)
+    parser.add_argument(
+        "pattern",
+        metavar="PATTERN",
+        nargs="?",
+        help="only paths like this, in quotes: '/usr/lib/**/*.so*', '/etc/{passwd,group}'",
+    )
+    parser.add_argument(
+        "--changes",
+        action="store_true",
+        help="what each layer added, replaced and deleted; with --layer, what that one did",
+    )
+
+
+def _tree(parser: argparse.ArgumentParser) -> None:
+    _reference(parser)
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", help="the folder to begin at; default: /"
+    )
+    parser.add_argument(
+        "--depth",
+        type=groups.depth,
+        metavar="N",
+        help="so many levels; default: all of them, but 2000 lines at most",
+    )
+
+
+def _cat(parser: argparse.ArgumentParser) -> None:
+    _reference(parser)
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="files, written byte for byte, one after the other; a terminal gets text only",
+    )
+    parser.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="stop where the file ends, before its layer's digest can be checked; for layers that "
+        "were never listed",
+    )
+
+
+def _extract(parser: argparse.ArgumentParser) -> None:
+    _reference(parser)
+    parser.add_argument("path", metavar="PATH", help="a file or folder of the image, / for all")
+    parser.add_argument(
+        "dest", metavar="DEST", help="where to: a new name, or a folder that is there"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument(
+        "--devices", action="store_true", help="make devices and fifos, too (as root)"
+    )
+    parser.add_argument("--owner", action="store_true", help="keep the owners (as root)")
 
 
 def _references(parser: argparse.ArgumentParser) -> None:

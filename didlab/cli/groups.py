@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from typing import Any
 
 
@@ -81,6 +82,44 @@ def net() -> Parser:
     add("--offline", action="store_true", help="send nothing; answer from the local store")
     add("--timeout", type=seconds, metavar="SECONDS", help="for connecting and for each answer")
     return parser
+
+
+def inside() -> Parser:
+    """Say which layers are looked into, and what stays of them."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--layer",
+        type=layer,
+        metavar="LAYER",
+        help="one layer by itself: its digest or position, 0 for the base, -1 for the uppermost; "
+        "default: all of them, merged",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="add the layers that had to be read whole to the local store",
+    )
+    return parser
+
+
+def layer(text: str) -> int | str:
+    """Read a layer's position or digest.
+
+    >>> layer("3"), layer("-1"), layer("sha256:0a")
+    (3, -1, 'sha256:0a')
+    """
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII) else text
+
+
+def depth(text: str) -> int:
+    """Read how many levels there are to be."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"not a number of levels: {text!r}")
+    return value
+
+
+depth.__name__ = "number of levels"
 
 
 def seconds(text: str) -> float:

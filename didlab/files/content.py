@@ -12,7 +12,7 @@ from didlab.files.toc import Chunk
 from didlab.sources.base import BlobReader
 
 #: Bytes that `pieces` yields at a time.
-_STEP = 4 * 1024 * 1024
+_STEP = 16 * 1024 * 1024
 
 
 class Content(Protocol):

@@ -408,7 +408,6 @@ class _Writer:
         self._names.claim(parts, entry.path)
         if entry.type == SYMLINK:
             self._links.add(entry, parts)
-            self._clear = None
             return
         parent = self._parent(parts, entry.path)
         if entry.type == DIR:

@@ -12,12 +12,17 @@ from didlab.files.limits import DEFAULT, Limits
 
 #: Bytes that reading line by line takes at a time.
 _BUFFER = 128 * 1024
+#: Bytes that are read ahead, at most, when a file is read on end: a request for each.
+_AHEAD = 16 * 1024 * 1024
 
 
 class _Raw(io.RawIOBase):
     def __init__(self, content: Content, name: str) -> None:
         self._content = content
         self._position = 0
+        # What was read ahead, and how much more to read the next time.
+        self._kept, self._kept_at = memoryview(b""), 0
+        self._ahead = 0
         self.name = name
 
     def readable(self) -> bool:
@@ -44,13 +49,23 @@ class _Raw(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._open()
         view = memoryview(buffer).cast("B")
-        stop = min(self._content.size, self._position + len(view))
-        if stop <= self._position:
-            return 0
-        data = self._content.read_at(self._position, stop)
+        data = self._next(len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+    def _next(self, length: int) -> memoryview:
+        """Return up to so many bytes from the position on, reading ahead where that goes on."""
+        start = self._position
+        end = self._kept_at + len(self._kept)
+        if not self._kept_at <= start < end:
+            stop = min(self._content.size, start + length)
+            if stop <= start:
+                return memoryview(b"")
+            self._ahead = min(_AHEAD, max(2 * self._ahead, length)) if start == end else 0
+            stop = min(self._content.size, max(stop, start + self._ahead))
+            self._kept, self._kept_at = memoryview(self._content.read_at(start, stop)), start
+        return self._kept[start - self._kept_at :][:length]
 
     def readall(self) -> bytes:
         self._open()

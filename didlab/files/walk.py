@@ -96,6 +96,10 @@ class Walker:
             raise
         self._at += len(data)
 
+    def flush(self) -> None:
+        """Deliver what was captured so far: else that waits for many entries together."""
+        self._batch.flush()
+
     def finish(self) -> Table:
         """Say that the stream ended; the entries in the archive's order."""
         if self._content or self._held or self._ahead or self._then != self._header:

@@ -286,6 +286,7 @@ class ImageFiles:
 
     def _content(self, path: Location, verified: bool, manner: Manner) -> tuple[Content, str]:
         from didlab.files import paths
+        from didlab.model.inside import only
 
         wanted = paths.normalise(path)
         layers = self._layers(manner)
@@ -293,5 +294,5 @@ class ImageFiles:
             found = layers.unverified(wanted)
             if found is not None:
                 return found, paths.shown(wanted)
-        merged = layers.merged(capture=lambda one, _: one == wanted)
+        merged = layers.merged(capture=only(wanted))
         return layers.merged_content(layers.row(wanted, merged), merged), paths.shown(wanted)

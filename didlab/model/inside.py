@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: A span that decodes to more is not taken into memory to read one file of it.
 _LARGE = 64 * 1024 * 1024
+#: Bytes of a file that is taken into memory while its layer is listed.
+_ALONG = 32 * 1024 * 1024
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -143,12 +145,14 @@ class Layers:
         """Return the row that a path leads to; `links.ROOT` for a root nobody states."""
         try:
             return links.resolve(found.table, path)
-        except PathNotFound:
+        except PathNotFound as error:
             # What a DataFrame shows of a name that is no UTF-8.
             plain = unescaped(path)
-            if plain is None:
-                raise
-            return links.resolve(found.table, plain)
+            if plain is not None and links.find(found.table, plain) >= 0:
+                return links.resolve(found.table, plain)
+            fields = {**error.fields(), "reference": self._reference}
+            message = error.message.replace("in the image", f"in {self._reference}")
+            raise PathNotFound(message, **fields) from None
 
     def merged_content(self, row: int, found: Merged) -> Content:
         """Return the content of a row of the merged file system.
@@ -224,6 +228,11 @@ class Layers:
             return False
         begins_anywhere = not span.bits and not spans.windows(number)
         return begins_anywhere or decompress.can_seek(index.compression)
+
+
+def only(wanted: bytes) -> Capture:
+    """Return what takes one file along with a listing, unless it is large: ranges serve it then."""
+    return lambda path, size: path == wanted and size <= _ALONG
 
 
 def touched(table: Table, path: bytes) -> bool:

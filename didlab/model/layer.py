@@ -349,6 +349,7 @@ class Layer:
     ) -> tuple[Content, str]:
         from didlab.files import kept, paths
         from didlab.model import unverified
+        from didlab.model.inside import only
         from didlab.model.layerfiles import of_path
 
         wanted = paths.normalise(path)
@@ -357,7 +358,7 @@ class Layer:
             if found is not None:
                 return found, paths.shown(wanted)
         layers = self._layers(manner)
-        index = layers.index(self._position, capture=lambda found, size: found == wanted)
+        index = layers.index(self._position, capture=only(wanted))
         content = of_path(layers, self._position, index, wanted, f"layer {self.digest}")
         return content, paths.shown(wanted)
 

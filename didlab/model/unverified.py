@@ -33,6 +33,7 @@ def first(layer: Layer, path: bytes) -> Bytes | None:
     with contextlib.closing(_generator(pieces)) as stream:
         for content in first_files(stream, descriptor.media_type):
             walker.feed(content)
+            walker.flush()
             if path in walker.captured:
                 _log.warning(
                     "%s was read from %s without verification: only the layer's end tells "
