@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from didlab.blobs.info import cache_info as cache_info
     from didlab.blobs.info import clear_cache as clear_cache
     from didlab.demo import sandbox as sandbox
+    from didlab.filesystem import ImageFileSystem as ImageFileSystem
     from didlab.model.bundle import endpoints as endpoints
     from didlab.model.bundle import plan as plan
     from didlab.model.bundle import save as save
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; resolved on first use (PEP 562), so that importing
 # didlab stays cheap. test_import_cost.py holds this table equal to the block above.
 _PUBLIC = {
+    "ImageFileSystem": "didlab.filesystem",
     "Layer": "didlab.model.layer",
     "Manifest": "didlab.model.manifest",
     "Reference": "didlab.oci.reference",
@@ -59,7 +61,10 @@ _PUBLIC = {
     "show_versions": "didlab.versions",
 }
 
-__all__ = ["__version__", "errors", *sorted(_PUBLIC)]
+#: What needs an extra: not among what ``from didlab import *`` loads.
+_EXTRA = {"ImageFileSystem"}
+
+__all__ = ["__version__", "errors", *sorted(_PUBLIC.keys() - _EXTRA)]
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_EXTRA})

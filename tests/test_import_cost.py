@@ -91,13 +91,14 @@ def test_the_table_is_what_type_checkers_see() -> None:
 
 def test_all_and_dir_list_the_public_names() -> None:
     public = {*didlab._PUBLIC, "errors", "__version__"}
-    assert set(didlab.__all__) == public
+    # What needs an extra is no part of "import *", which would fail without it.
+    assert set(didlab.__all__) == public - {"ImageFileSystem"}
     assert set(dir(didlab)) == public
-    assert len(didlab.__all__) == len(public)
+    assert len(didlab.__all__) == len(public) - 1
     assert {"open", "Registry", "Reference", "set_options", "show_versions"} <= public
 
 
-@pytest.mark.parametrize("name", sorted(didlab.__all__))
+@pytest.mark.parametrize("name", sorted(dir(didlab)))
 def test_every_public_name_resolves(name: str) -> None:
     value = getattr(didlab, name)
     assert value is getattr(didlab, name)

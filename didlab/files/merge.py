@@ -36,8 +36,9 @@ def merge(tables: Sequence[Table], limits: Limits = DEFAULT) -> Table:
     Each path is there once, sorted by its bytes, under directories that are no links. ``layers``
     says which layer wrote it last, ``homes`` and ``origins`` where its content lies (-1 both:
     nowhere, as for parents that no layer states, and for hard links to nothing). A hard link
-    has its target's attributes, as on a disk; one to a symlink or device is shown as such.
-    The root has a row only where a layer states it.
+    has its target's attributes, as on a disk; one to a symlink or device is shown as such. It
+    leads to the name that is shown as the file: the first one, where that which had the content
+    was deleted or replaced. The root has a row only where a layer states it.
 
     Raises
     ------
@@ -56,7 +57,25 @@ def merge(tables: Sequence[Table], limits: Limits = DEFAULT) -> Table:
         overlay.add(table)
     rows = overlay.rows()
     paths = sorted(rows)
-    return overlay.table(paths, map(rows.__getitem__, paths))
+    numbers = list(map(rows.__getitem__, paths))
+    return _files_first(overlay.table(paths, numbers), paths, overlay.contents(numbers), numbers)
+
+
+def _files_first(table: Table, paths: list[bytes], contents: list[int], rows: list[int]) -> Table:
+    """Let hard links lead to a name that is there, of the same content, and is shown as a file."""
+    kinds = bytearray(table.types)
+    if HARDLINK not in kinds or table.homes is None:
+        return table
+    linked = [at for at in range(len(kinds)) if kinds[at] == HARDLINK and table.homes[at] >= 0]
+    wanted = {contents[at] for at in linked}
+    names = {row: path for path, row in zip(paths, rows, strict=True) if row in wanted}
+    links = list(table.links)
+    for at in linked:
+        links[at] = names.setdefault(contents[at], paths[at])
+        if links[at] == paths[at]:
+            kinds[at], links[at] = FILE, b""
+    table.types, table.links = bytes(kinds), Strings.of(links)
+    return table
 
 
 class Overlay:
@@ -159,10 +178,14 @@ class Overlay:
         layer = bisect_right(self._bases, row) - 1
         return self._tables[layer].sizes[row - self._bases[layer]]
 
+    def contents(self, rows: list[int]) -> list[int]:
+        """Return for each row the one that has its content: another for hard links."""
+        return [self._content.get(row, row) for row in rows] if self._content else rows
+
     def table(self, paths: list[bytes], rows: Iterable[int]) -> Table:
         """Return rows in columns, ``layers``, ``homes`` and ``origins`` filled."""
         own = list(rows)
-        content = [self._content.get(row, row) for row in own] if self._content else own
+        content = self.contents(own)
         tables, implied = self._tables, self._implied
 
         def whole(name: str, default: int) -> list[int]:

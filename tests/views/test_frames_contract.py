@@ -18,7 +18,7 @@ from rig.faults import FaultServer
 from rig.images import make_artifact, make_attestation, make_image, make_index, sha256
 
 import didlab
-from didlab import Manifest, Registry, Repository
+from didlab import Layer, Manifest, Registry, Repository
 from didlab.views import frames
 
 TEXT = pd.Series(["x"]).dtype
@@ -88,6 +88,34 @@ CONTRACT: dict[str, dict[str, str]] = {
         "stored": "bool",
         "images": "text",
     },
+    "files": {
+        "path": "text",
+        "type": "category",
+        "size": "int64",
+        "mode": "int64",
+        "permissions": "category",
+        "uid": "int64",
+        "gid": "int64",
+        "mtime": TIME,
+        "linkname": "text",
+        "layer": "int64",
+    },
+    "files+layer": {"whiteout": "category"},
+    "changes": {
+        "path": "text",
+        "change": "category",
+        "type": "category",
+        "size": "Int64",
+        "size_before": "Int64",
+        "mode": "Int64",
+        "permissions": "category",
+        "uid": "Int64",
+        "gid": "Int64",
+        "mtime": TIME,
+        "linkname": "text",
+        "layer": "int64",
+        "created_by": "category",
+    },
     "endpoints": {
         "host": "text",
         "scheme": "category",
@@ -110,6 +138,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "show_config": didlab.show_config,
     "plan": didlab.plan,
     "endpoints": didlab.endpoints,
+    "files": Manifest.files,
+    "files+layer": Layer.files,
+    "changes": Manifest.changes,
 }
 
 
@@ -201,7 +232,7 @@ def test_the_docstring_names_every_column_with_its_dtype(name: str) -> None:
         assert re.search(rf"\b{column} : {re.escape(kind)}", text), column
 
 
-@pytest.mark.parametrize("name", ["platforms", "layers", "history", "requests"])
+@pytest.mark.parametrize("name", ["platforms", "layers", "history", "requests", "files", "changes"])
 def test_the_docstring_has_the_columns_in_order(name: str) -> None:
     text = (inspect.getdoc(METHODS[name]) or "").partition("\nReturns\n")[2]
     found = re.findall(r"\b(\w+) : (?:text|category|u?[iI]nt64|bool|float64|datetime64)", text)
@@ -237,6 +268,11 @@ def test_the_methods_keep_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         tags = {"image": IMAGE, "index": INDEX, "artifact": ARTIFACT, "bare": BARE}
         for tag, built in tags.items():
             server.add_image("lab/app", tag, built)
+        look = didlab.open(f"{server.host}/lab/app:image", trust_env=False)
+        check(look.files(), CONTRACT["files"])
+        check(look.files("/nowhere"), CONTRACT["files"])
+        check(look.layer(0).files(), {**CONTRACT["files"], **CONTRACT["files+layer"]})
+        check(look.changes(), CONTRACT["changes"])
         server.tags["lab/none"] = {}
         hub = didlab.Registry(server.host, trust_env=False)
         repo = hub["lab/app"]
