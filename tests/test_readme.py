@@ -54,7 +54,7 @@ def test_python_blocks_show_what_they_say(
             if expected is not None:
                 assert comparable(got) == comparable(expected)
                 compared += 1
-    assert compared == 3
+    assert compared == 4
     assert (tmp_path / "web.tar").stat().st_size > 2_000_000
 
 

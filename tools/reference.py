@@ -46,6 +46,11 @@ _FRAMES = {
     "repositories": "`Registry.repositories()`",
     "requests": "`Registry.requests()`",
     "show_config": "`didlab.show_config()`",
+    "files": "`Manifest.files()`",
+    "files+layer": "`Layer.files()` adds",
+    "changes": "`Manifest.changes()`",
+    "plan": "`didlab.plan()`",
+    "endpoints": "`didlab.endpoints()`",
 }
 
 
