@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from didlab.files.limits import DEFAULT, Limits
-from didlab.files.merge import Overlay
+from didlab.files.overlay import Overlay
 from didlab.files.table import Table
 
 __all__ = ["ADDED", "CHANGES", "DELETED", "REPLACED", "Changes", "changes"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from didlab.errors import CompressionInvalid, Unsupported
-from didlab.files import estargz, toc, zstdlib
+from didlab.errors import CompressionInvalid
+from didlab.files import estargz, toc, toc_table, zstdlib
+from didlab.files.chunks import Chunks
 from didlab.files.limits import DEFAULT, Limits
 from didlab.files.table import Table
 from didlab.oci import digest as digests
@@ -53,7 +53,7 @@ class Finder:
 
     def read(
         self, read_at: Callable[[int, int], bytes], size: int, limits: Limits = DEFAULT
-    ) -> tuple[Table, toc.Chunks]:
+    ) -> tuple[Table, Chunks]:
         """Fetch the table, check and read it."""
         end = self.offset - _HEADER
         if end < 0 or not self.length or self.offset + self.length > size:
@@ -64,17 +64,12 @@ class Finder:
         packed = read_at(self.offset, self.offset + self.length)
         toc.check(packed, self.digest, "the layer's table of contents")
         raw = expand(packed, 0, self.size, limits)
-        return toc.parse(raw, end, limits, self.hidden)
+        return toc_table.parse(raw, end, limits, self.hidden)
 
 
 def expand(data: bytes, skip: int, length: int, limits: Limits) -> bytes:
     """Return ``length`` bytes of a frame after ``skip``; never more is decompressed."""
-    try:
-        zstd: Any = zstdlib.module()
-    except ImportError:
-        raise Unsupported(
-            "this layer is zstd, which this Python cannot read", hint="pip install backports.zstd"
-        ) from None
+    zstd = zstdlib.needed("this layer")
     widest = {zstd.DecompressionParameter.window_log_max: limits.window.bit_length() - 1}
     engine = zstd.ZstdDecompressor(options=widest)
     try:

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from didlab._once import Once
 from didlab.errors import MalformedContent
+from didlab.files import rows
+from didlab.files.chunks import Chunks
 from didlab.files.index import LayerIndex
 from didlab.files.pieces import Sections, build
+from didlab.files.rows import Grouped
 from didlab.files.spans import Spans
-from didlab.files.strings import Strings
 from didlab.files.table import Table
-from didlab.files.toc import Chunks
-
-#: Columns in the order in which they are stored, with the array's type.
-_COLUMNS = (
-    ("modes", "H"),
-    ("uids", "q"),
-    ("gids", "q"),
-    ("sizes", "q"),
-    ("mtimes", "q"),
-    ("offsets", "q"),
-)
-_MERGED = (("layers", "i"), ("homes", "i"), ("origins", "i"))
 
 
 def dump_index(index: LayerIndex) -> bytes:
@@ -41,7 +29,7 @@ def dump_index(index: LayerIndex) -> bytes:
         "length": index.length,
         "warnings": list(index.warnings),
     }
-    sections = _dump_table(index.table)
+    sections = _dump_rows(index.table)
     if index.spans is not None:
         sections["spans"], sections["windows"] = index.spans.dump()
     if index.chunks is not None:
@@ -70,7 +58,7 @@ def load_index(content: bytes, digest: str, size: int) -> LayerIndex:
             size=size,
             kind=str(facts["kind"]),
             rows=int(facts["rows"]),
-            table=lambda: _load_table(stored),
+            table=_grouped(stored).whole,
             spans=lambda: _load_spans(stored, size, length),
             chunks=lambda: Chunks.load(stored["chunks"]) if "chunks" in stored else None,
             captured=lambda: _load_files(stored["captured"]) if "captured" in stored else {},
@@ -91,14 +79,21 @@ def dump_merged(
     table: Table, layers: Sequence[str], kinds: Sequence[str], diff_ids: Sequence[str | None]
 ) -> bytes:
     """Return the stored form of a merged file system of layers, listed in these ways."""
-    facts = {"layers": list(layers), "kinds": list(kinds), "diff_ids": list(diff_ids)}
-    return build(facts, _dump_table(table))
+    sections = _dump_rows(table)
+    facts = {
+        "layers": list(layers),
+        "kinds": list(kinds),
+        "diff_ids": list(diff_ids),
+        "rows": len(table),
+        "firsts": [_text(table.paths[row]) for row in range(0, len(table), rows.TOGETHER)],
+    }
+    return build(facts, sections)
 
 
 def load_merged(
     content: bytes, layers: Sequence[str]
-) -> tuple[Table, tuple[str, ...], tuple[str | None, ...]]:
-    """Return what `dump_merged` stored, but for the layers.
+) -> tuple[Grouped, int, tuple[str, ...], tuple[str | None, ...]]:
+    """Return what `dump_merged` stored, but for the layers: rows, how many, kinds, diff_ids.
 
     Raises
     ------
@@ -109,7 +104,9 @@ def load_merged(
         facts = stored.facts
         if facts["layers"] != list(layers):
             raise MalformedContent("a stored file system is of other layers")
-        return _load_table(stored), tuple(facts["kinds"]), tuple(facts["diff_ids"])
+        firsts = [base64.b64decode(text) for text in facts["firsts"]]
+        found = _grouped(stored, firsts)
+        return found, int(facts["rows"]), tuple(facts["kinds"]), tuple(facts["diff_ids"])
 
 
 class _strictly:  # noqa: N801 - reads as the statement it is
@@ -125,67 +122,23 @@ class _strictly:  # noqa: N801 - reads as the statement it is
             raise MalformedContent(f"a stored index cannot be read: {error}") from error
 
 
-def _dump_table(table: Table) -> dict[str, bytes]:
-    columns = [*_COLUMNS, *(_MERGED if table.layers is not None else ())]
-    sections = {
-        "paths": table.paths.blob,
-        "path_lengths": _little(table.paths.lengths),
-        "types": table.types,
-        "links": table.links.blob,
-        "link_lengths": _little(table.links.lengths),
-    }
-    for name, _ in columns:
-        sections[name] = _little(getattr(table, name))
-    if table.extras:
-        sections["extras"] = json.dumps(list(table.extras.items())).encode()
-    return sections
+def _dump_rows(table: Table) -> dict[str, bytes]:
+    return {f"rows {number}": rows.pack(part) for number, part in enumerate(rows.groups(table))}
 
 
-def _load_table(stored: Sections) -> Table:
-    with _strictly():
-        return _table(stored)
+def _grouped(stored: Sections, firsts: list[bytes] | None = None) -> Grouped:
+    count = 0
+    while f"rows {count}" in stored:
+        count += 1
+    return Grouped(count, lambda number: stored[f"rows {number}"], firsts)
 
 
-def _table(stored: Sections) -> Table:
-    types = stored["types"]
-
-    def column(kind: str, name: str) -> array[int]:
-        made: array[int] = array(kind)
-        made.frombytes(stored[name])
-        if sys.byteorder == "big":
-            made.byteswap()
-        if len(made) != len(types):
-            raise MalformedContent(f"the column {name} of a stored index is cut")
-        return made
-
-    merged = "layers" in stored
-    extras = json.loads(stored["extras"]) if "extras" in stored else []
-    return Table(
-        Strings(stored["paths"], column("I", "path_lengths")),
-        types,
-        column("H", "modes"),
-        column("q", "uids"),
-        column("q", "gids"),
-        column("q", "sizes"),
-        column("q", "mtimes"),
-        Strings(stored["links"], column("I", "link_lengths")),
-        column("q", "offsets"),
-        dict(extras),
-        column("i", "layers") if merged else None,
-        column("i", "homes") if merged else None,
-        column("i", "origins") if merged else None,
-    )
-
-
-def _little(values: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        values = array(values.typecode, values)
-        values.byteswap()
-    return values.tobytes()
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def _dump_files(files: Mapping[bytes, bytes]) -> bytes:
-    listed = [[base64.b64encode(path).decode(), len(content)] for path, content in files.items()]
+    listed = [[_text(path), len(content)] for path, content in files.items()]
     header = json.dumps(listed).encode()
     return b"".join([len(header).to_bytes(4, "little"), header, *files.values()])
 

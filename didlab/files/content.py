@@ -7,8 +7,8 @@ from typing import Protocol
 
 from didlab.files import toc
 from didlab.files.blocks import Blocks, fetch
+from didlab.files.chunks import Chunk
 from didlab.files.limits import DEFAULT, Limits
-from didlab.files.toc import Chunk
 from didlab.sources.base import BlobReader
 
 #: Bytes that `pieces` yields at a time.

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from didlab.files import gzip_budget, inflate
+from didlab.files import gzip_budget, inflate, zstdlib
 from didlab.files.gzip_plain import PlainGzip
 from didlab.files.gzip_points import Gzip
 from didlab.files.limits import DEFAULT, Limits
 from didlab.files.sniff import Kind
-from didlab.files.windows import Mark, zstd_module
+from didlab.files.windows import Mark
 from didlab.files.zstd import Zstd
 
 __all__ = ["SPAN", "Decoder", "Mark", "can_seek", "decoder", "span"]
@@ -105,7 +105,7 @@ def can_seek(kind: Kind) -> bool:
     """Whether marks are made inside a stream of this kind, and can be used."""
     if kind == "gzip":
         return inflate.library() is not None
-    return kind == "tar" or zstd_module() is not None
+    return kind == "tar" or zstdlib.module() is not None
 
 
 def span(

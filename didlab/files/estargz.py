@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from didlab.errors import CompressionInvalid
-from didlab.files import toc
+from didlab.files import toc, toc_table
+from didlab.files.chunks import Chunks
 from didlab.files.limits import DEFAULT, Limits
 from didlab.files.table import Table
 from didlab.oci import digest as digests
@@ -48,7 +49,7 @@ class Finder:
 
     def read(
         self, read_at: Callable[[int, int], bytes], size: int, limits: Limits = DEFAULT
-    ) -> tuple[Table, toc.Chunks]:
+    ) -> tuple[Table, Chunks]:
         """Fetch the blob's end, then what is missing of the table; check and read it."""
         # Most tables have 2 to 3 % of their blob. A 64th spares small layers the second request
         # (beside it, 64 KiB cost nothing) and moves nothing in vain for the larger ones, whose
@@ -63,7 +64,7 @@ class Finder:
             packed = tail[offset - begin : footer]
         raw = _unpack(packed)
         toc.check(raw, self.digest, "the layer's table of contents")
-        return toc.parse(raw, offset, limits, HIDDEN)
+        return toc_table.parse(raw, offset, limits, HIDDEN)
 
 
 def expand(data: bytes, skip: int, length: int, limits: Limits) -> bytes:

@@ -50,6 +50,24 @@ class Budget:
                 seen=self.members,
             )
 
+    def begin_gzip(self, data: bytes, position: int) -> int:
+        """Count the gzip member that begins in ``data``; its place, or the end of padding there.
+
+        Only zeros may come between members and after the last.
+
+        Raises
+        ------
+        CompressionInvalid
+            There is neither.
+        """
+        if data[position] == 0 and self.members:
+            return len(data) - len(data[position:].lstrip(b"\0"))
+        at = self.came + position
+        if data[position] != 0x1F:
+            raise garbage("gzip", at) if self.members else damaged("gzip", at, "no gzip header")
+        self.member(at)
+        return position
+
 
 def damaged(kind: str, at: int, why: str) -> CompressionInvalid:
     """Return the error for a stream that cannot be decoded beyond ``at``."""

@@ -100,14 +100,10 @@ class PlainGzip:
         return out, rest
 
     def _start(self, data: bytes, position: int) -> int:
+        end = self._budget.begin_gzip(data, position)
+        if end > position:
+            return end
         came = self._budget.came + position
-        if data[position] == 0 and self._budget.members:
-            return len(data) - len(data[position:].lstrip(b"\0"))
-        if data[position] != 0x1F:
-            if self._budget.members:
-                raise budget.garbage("gzip", came)
-            raise budget.damaged("gzip", came, "no gzip header")
-        self._budget.member(came)
         self._member = self._module.decompressobj(GZIP)
         self._begun = came
         mark = self.marks[-1]

@@ -15,7 +15,7 @@ from didlab.files.sniff import Kind
 from didlab.files.windows import Mark, needed, pack, unpack
 
 #: A point is made at the next end of a block after so many bytes came, or came out.
-SPACING = 512 * 1024
+SPACING = 448 * 1024
 OUT_SPACING = 8 * 1024 * 1024
 #: Bytes of one piece that is handed on.
 ROOM = 1024 * 1024
@@ -171,14 +171,10 @@ class Gzip:
                 self._stream = inflate.Stream(self._library, inflate.GZIP)
                 self._at = _At.START
             return position + step
+        end = self._budget.begin_gzip(data, position)
+        if end > position:
+            return end
         came = self._budget.came + position
-        if data[position] == 0 and self._budget.members:
-            return len(data) - len(data[position:].lstrip(b"\0"))
-        if data[position] != 0x1F:
-            if self._budget.members:
-                raise budget.garbage("gzip", came)
-            raise budget.damaged("gzip", came, "no gzip header")
-        self._budget.member(came)
         self._stream.reset()
         self._at = _At.HEADER
         self._start = came

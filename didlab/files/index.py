@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from didlab._once import Once
+from didlab.files.chunks import Chunks
 from didlab.files.sniff import Kind
 from didlab.files.spans import Spans
 from didlab.files.table import Table
-from didlab.files.toc import Chunks
 
 
 class LayerIndex:

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from didlab._once import Once
 from didlab.blobs import derived
 from didlab.blobs import store as stores
 from didlab.errors import LocalStoreError, MalformedContent
@@ -25,13 +25,40 @@ ENTRIES = 500_000
 _log = logging.getLogger("didlab")
 
 
-@dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged file system, and what its layers' indexes were: it refers to rows of theirs."""
+    """A merged file system, and what its layers' indexes were: it refers to rows of theirs.
 
-    table: Table
-    kinds: tuple[str, ...]
-    diff_ids: tuple[str | None, ...]
+    Attributes
+    ----------
+    rows : int
+        How many entries there are.
+    kinds, diff_ids : tuple
+        Of each layer's index.
+    """
+
+    def __init__(
+        self,
+        table: Callable[[], Table],
+        rows: int,
+        kinds: tuple[str, ...],
+        diff_ids: tuple[str | None, ...],
+        around: Callable[[bytes], Table | None] = lambda _: None,
+    ) -> None:
+        self._table = Once(table)
+        self._around = around
+        self.rows = rows
+        self.kinds = kinds
+        self.diff_ids = diff_ids
+
+    @property
+    def table(self) -> Table:
+        """All entries, sorted by path."""
+        return self._table()
+
+    def near(self, path: bytes) -> Table:
+        """Return a table that has this path, if there is one: all entries, or those around it."""
+        known = self._table.known
+        return known or self._around(path) or self.table
 
 
 class _Recent(Generic[T]):
@@ -98,16 +125,21 @@ def merged(layers: Sequence[str]) -> Merged | None:
     key = tuple(layers)
     found = _merged.get(key)
     if found is None:
-        found = _load(_name(key), lambda raw: Merged(*codec.load_merged(raw, key)))
+        found = _load(_name(key), lambda raw: _stored(raw, key))
         if found is not None:
-            _merged.put(key, found, len(found.table))
+            _merged.put(key, found, found.rows)
     return found
+
+
+def _stored(raw: bytes, layers: Sequence[str]) -> Merged:
+    grouped, rows, kinds, diff_ids = codec.load_merged(raw, layers)
+    return Merged(grouped.whole, rows, kinds, diff_ids, grouped.around)
 
 
 def keep_merged(layers: Sequence[str], made: Merged) -> None:
     """Remember a merged file system."""
     key = tuple(layers)
-    _merged.put(key, made, len(made.table))
+    _merged.put(key, made, made.rows)
     _keep(_name(key), lambda: codec.dump_merged(made.table, key, made.kinds, made.diff_ids))
 
 

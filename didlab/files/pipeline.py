@@ -1,67 +1,69 @@
-"""Three threads for one layer: one fetches and inflates, one hashes, the caller's walks the tar."""
+"""Two threads for one layer: one fetches and inflates, the caller's hashes and walks the tar.
+
+Two, since that is what keeps two processors busy: a third one, for hashing alone, costs more in
+waiting for Python's lock than it brings.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 from didlab import _pausing as pausing
 
-#: Pieces that wait between two threads.
+T = TypeVar("T")
+
+#: Items that wait for the caller.
 _DEPTH = 6
 
-#: What to hash, and what to walk afterwards (b"" for nothing).
-Job = tuple[Callable[[], None], bytes]
 
+def ahead(items: Iterable[T], abort: Callable[[], object]) -> Generator[T]:
+    """Yield what an iterator gives, made in a thread of its own some steps ahead.
 
-def run(jobs: Iterator[Job], walk: Callable[[bytes], None], abort: Callable[[], object]) -> None:
-    """Do all jobs; ``abort`` ends the fetching when the rest is called off.
-
-    The jobs are made in one thread, hashing and walking go on beside it, each in order.
+    ``abort`` ends its waiting when the caller gives up.
     """
     stop = threading.Event()
-    hashing: queue.Queue[Callable[[], None] | None] = queue.Queue(_DEPTH)
-    walking: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
+    channel: queue.Queue[Any] = queue.Queue(_DEPTH)
     errors: list[BaseException] = []
+    end = object()
 
-    def fetch() -> None:
+    def put(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                channel.put(item, timeout=pausing.LOOK)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
         try:
-            for hash_it, content in jobs:
-                if not _put(hashing, hash_it, stop):
-                    return
-                if content and not _put(walking, content, stop):
+            for item in items:
+                if not put(item):
                     return
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             errors.append(error)
         finally:
-            _put(hashing, None, stop)
-            _put(walking, None, stop)
+            put(end)
 
-    def hash_all() -> None:
-        try:
-            while (job := _get(hashing, stop)) is not None:
-                job()
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-            stop.set()
-
-    threads = [
-        threading.Thread(target=copy_context().run, args=(work,), name=name, daemon=True)
-        for work, name in ((fetch, "didlab-inflate"), (hash_all, "didlab-hash"))
-    ]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(
+        target=copy_context().run, args=(work,), name="didlab-inflate", daemon=True
+    )
+    thread.start()
     finished = False
     try:
-        while (content := _get(walking, stop)) is not None:
-            walk(content)
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(pausing.LOOK)
+        while True:
+            try:
+                item = channel.get(timeout=pausing.LOOK)
+            except queue.Empty:
                 pausing.check()
+                continue
+            if item is end:
+                break
+            yield item
         finished = True
     finally:
         stop.set()
@@ -69,24 +71,3 @@ def run(jobs: Iterator[Job], walk: Callable[[bytes], None], abort: Callable[[], 
             abort()
     if errors:
         raise errors[0]
-
-
-def _put(channel: queue.Queue[Any], item: Any, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            channel.put(item, timeout=pausing.LOOK)
-        except queue.Full:
-            continue
-        return True
-    return False
-
-
-def _get(channel: queue.Queue[Any], stop: threading.Event) -> Any:
-    """Return the next item; None at the end, and when the work was called off."""
-    while not stop.is_set():
-        pausing.check()
-        try:
-            return channel.get(timeout=pausing.LOOK)
-        except queue.Empty:
-            continue
-    return None

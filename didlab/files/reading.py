@@ -11,7 +11,7 @@ from didlab.files.content import Content
 from didlab.files.limits import DEFAULT, Limits
 
 #: Bytes that reading line by line takes at a time.
-_BUFFER = 128 * 1024
+BUFFER = 128 * 1024
 #: Bytes that are read ahead, at most, when a file is read on end: a request for each.
 _AHEAD = 16 * 1024 * 1024
 
@@ -80,7 +80,7 @@ class _Raw(io.RawIOBase):
 
 def open_file(content: Content, name: str) -> io.BufferedReader:
     """Return a file over a content; ``name`` is what its ``name`` says."""
-    return io.BufferedReader(_Raw(content, name), _BUFFER)
+    return io.BufferedReader(_Raw(content, name), BUFFER)
 
 
 def read_all(content: Content, name: str, start: int = 0, limits: Limits = DEFAULT) -> bytes:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 
 from didlab.errors import MalformedContent
-from didlab.files import pipeline, sniff, wellknown
+from didlab.files import pipeline, sniff
 from didlab.files.decompress import Decoder, decoder
 from didlab.files.index import LayerIndex
 from didlab.files.limits import DEFAULT, Limits
-from didlab.files.pipeline import Job
 from didlab.files.spans import SpanHasher, Spans
 from didlab.files.walk import Walker
+from didlab.files.wellknown import Capture, Riding, is_wellknown
 from didlab.oci.digest import Verifier
 
 #: Layers up to here are not worth threads.
 SMALL = 256 * 1024
 
-#: Whether a file's content is wanted along the way, by path and size.
-Capture = Callable[[bytes, int], bool]
+#: What remains to be done with a piece, in order.
+Step = Callable[[], None]
 
 
 class Scan:
@@ -47,9 +49,7 @@ class Scan:
         self._verifier = verifier
         self._media_type = media_type
         self._limits = limits
-        self._capture = capture
-        self._riding = 0
-        self._walker = Walker(limits, self._wanted)
+        self._walker = Walker(limits, Riding(capture))
         self._content = hashlib.sha256()
         self._spans = SpanHasher(hashlib.sha256)
         self._length = 0
@@ -79,14 +79,10 @@ class Scan:
             The bytes are not the blob's; whatever else seems wrong then is not told.
         CompressionInvalid, TarInvalid, LimitExceeded
         """
-        jobs = self._jobs(pieces)
-        if size <= SMALL:
-            for hash_it, content in jobs:
-                hash_it()
-                if content:
-                    self._walk(content)
-        else:
-            pipeline.run(jobs, self._walk, abort)
+        steps = self._steps(pieces)
+        with contextlib.closing(steps if size <= SMALL else pipeline.ahead(steps, abort)) as todo:
+            for step in todo:
+                step()
         self._verifier.check()
         for wrong in (self._broken, self._no_tar):
             if wrong is not None:
@@ -95,9 +91,9 @@ class Scan:
 
     # --- along the way -----------------------------------------------------------------------
 
-    def _jobs(self, pieces: Iterable[bytes]) -> Iterator[Job]:
-        """Fetch and inflate; yield what is to be hashed, and what is to be walked."""
-        head, source = _beginning(pieces)
+    def _steps(self, pieces: Iterable[bytes]) -> Generator[Step]:
+        """Fetch and inflate; yield what else is to be done with what came."""
+        head, source = sniff.beginning(pieces)
         try:
             kind = sniff.kind(head, self._media_type)
         except MalformedContent as error:
@@ -114,40 +110,32 @@ class Scan:
             except MalformedContent as error:
                 self._broken = error
 
-    def _decoded(self, piece: bytes) -> Iterator[Job]:
+    def _decoded(self, piece: bytes) -> Iterator[Step]:
         decoding = self._decoder
         if decoding is None or self._broken is not None:
-            yield lambda: self._verifier.update(piece), b""
+            yield partial(self._verifier.update, piece)
             return
         try:
             for content in decoding.feed(piece):
                 self._length += len(content)
-                yield _updating(self._content.update, content), content
+                yield partial(self._walk, content)
         except MalformedContent as error:
             self._broken = error
         places = [(mark.compressed, mark.bits) for mark in decoding.marks[self._marked :]]
         self._marked += len(places)
-        yield self._hashing(piece, places), b""
+        yield partial(self._hash, piece, places)
 
-    def _hashing(self, piece: bytes, places: Sequence[tuple[int, int]]) -> Callable[[], None]:
-        def job() -> None:
-            self._verifier.update(piece)
-            self._spans.update(piece, places)
-
-        return job
+    def _hash(self, piece: bytes, places: Sequence[tuple[int, int]]) -> None:
+        self._verifier.update(piece)
+        self._spans.update(piece, places)
 
     def _walk(self, content: bytes) -> None:
+        self._content.update(content)
         if self._no_tar is None:
             try:
                 self._walker.feed(content)
             except MalformedContent as error:
                 self._no_tar = error
-
-    def _wanted(self, path: bytes, size: int) -> bool:
-        if wellknown.is_wellknown(path, size) and self._riding + size <= wellknown.TOGETHER:
-            self._riding += size
-            return True
-        return self._capture is not None and self._capture(path, size)
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -170,7 +158,7 @@ class Scan:
         riding = {
             path: content
             for path, content in self.captured.items()
-            if wellknown.is_wellknown(path, len(content))
+            if is_wellknown(path, len(content))
         }
         return LayerIndex(
             self._verifier.digest,
@@ -184,22 +172,3 @@ class Scan:
             length=self._length,
             warnings=(*filter(None, [self._warning]), *self._walker.warnings),
         )
-
-
-def _beginning(pieces: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return enough of the first bytes to tell what they are, and the rest."""
-    source = iter(pieces)
-    head = b""
-    while len(head) < sniff.NEEDED:
-        piece = next(source, None)
-        if piece is None:
-            break
-        head += piece
-    return head, source
-
-
-def _updating(work: Callable[[bytes], object], content: bytes) -> Callable[[], None]:
-    def job() -> None:
-        work(content)
-
-    return job

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from didlab.errors import CompressionInvalid, Unsupported
+from didlab.files.zstdlib import MAGIC, SKIPPABLE
 from didlab.oci import media_types
 
 Kind = Literal["gzip", "zstd", "tar"]
@@ -12,8 +14,6 @@ Kind = Literal["gzip", "zstd", "tar"]
 #: Bytes that are needed to tell, unless the layer is shorter.
 NEEDED = 512
 
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE = b"\x2a\x4d\x18"
 _OTHERS = (
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
@@ -30,6 +30,18 @@ _OTHERS = (
     (b"!<arch>\n", "an ar archive"),
     (b"\x5d\0\0", "lzma"),
 )
+
+
+def beginning(pieces: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return enough of the first bytes to tell what they are, and the pieces after them."""
+    source = iter(pieces)
+    head = b""
+    while len(head) < NEEDED:
+        piece = next(source, None)
+        if piece is None:
+            break
+        head += piece
+    return head, source
 
 
 def kind(first: bytes, media_type: str = "") -> Kind:
@@ -54,7 +66,7 @@ def kind(first: bytes, media_type: str = "") -> Kind:
         )
     if first.startswith(b"\x1f\x8b"):
         return "gzip"
-    if first.startswith(_ZSTD) or (first[1:4] == _SKIPPABLE and first[0] >> 4 == 5):
+    if first.startswith(MAGIC) or (first[1:4] == SKIPPABLE and first[0] >> 4 == 5):
         return "zstd"
     if _tar(first[:NEEDED]):
         return "tar"

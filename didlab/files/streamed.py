@@ -90,13 +90,7 @@ def first_files(
     pieces: Iterable[bytes], media_type: str, limits: Limits = DEFAULT
 ) -> Iterator[bytes]:
     """Yield a layer's uncompressed bytes as they come, nothing verified."""
-    source = iter(pieces)
-    head = b""
-    while len(head) < sniff.NEEDED:
-        piece = next(source, None)
-        if piece is None:
-            break
-        head += piece
+    head, source = sniff.beginning(pieces)
     decoding = decoder(sniff.kind(head, media_type), limits, points=False)
     yield from decoding.feed(head)
     for piece in source:

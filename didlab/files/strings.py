@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add
 from typing import overload
 
 _NUL = b"\0"
@@ -46,12 +47,16 @@ class Strings(Sequence[bytes]):
             blobs.append(part.blob[1:])
         return cls(b"".join(blobs), lengths)
 
+    def part(self, start: int, stop: int) -> Strings:
+        """Return some of them, from one index to another."""
+        starts = self.starts
+        return Strings(self.blob[starts[start] - 1 : starts[stop]], self.lengths[start:stop])
+
     @property
     def starts(self) -> array[int]:
         """Where each string begins in ``blob``."""
         if self._starts is None:
-            ends = accumulate(self.lengths, lambda at, length: at + length + 1, initial=1)
-            self._starts = array("Q", ends)
+            self._starts = array("Q", accumulate(map(add, self.lengths, repeat(1)), initial=1))
         return self._starts
 
     @property

@@ -12,6 +12,7 @@ from didlab.files.strings import Strings
 TYPES = ("file", "dir", "symlink", "hardlink", "char", "block", "fifo")
 FILE, DIR, SYMLINK, HARDLINK, CHAR, BLOCK, FIFO = range(7)
 
+_MERGED = ("layers", "homes", "origins")
 #: The time of entries that have none.
 NO_TIME = -(2**63)
 #: The offset of entries without content.
@@ -134,7 +135,7 @@ class Table:
 
     @classmethod
     def joined(cls, parts: Sequence[Table]) -> Table:
-        """Put layers' tables together, in order."""
+        """Put tables together, in order: all of layers, or all merged ones."""
         if len(parts) == 1:
             return parts[0]
         extras: dict[int, dict[str, Any]] = {}
@@ -157,6 +158,29 @@ class Table:
             Strings.joined(part.links for part in parts),
             whole("q", "offsets"),
             extras,
+            *(whole("i", name) for name in _MERGED if parts and parts[0].layers is not None),
+        )
+
+    def part(self, start: int, stop: int) -> Table:
+        """Return some rows, from one to another, as a table."""
+
+        def some(values: array[int] | None) -> Any:
+            return None if values is None else values[start:stop]
+
+        return Table(
+            self.paths.part(start, stop),
+            self.types[start:stop],
+            self.modes[start:stop],
+            self.uids[start:stop],
+            self.gids[start:stop],
+            self.sizes[start:stop],
+            self.mtimes[start:stop],
+            self.links.part(start, stop),
+            self.offsets[start:stop],
+            {row - start: extra for row, extra in self.extras.items() if start <= row < stop},
+            some(self.layers),
+            some(self.homes),
+            some(self.origins),
         )
 
     def __len__(self) -> int:
@@ -172,7 +196,7 @@ class Table:
             self.gids[row],
             self.sizes[row],
             self.mtimes[row],
-            self.links[row],
+            self.links[row] if self.types[row] in (SYMLINK, HARDLINK) else b"",
             self.offsets[row],
             self.extras.get(row),
         )

@@ -112,6 +112,9 @@ class Batch:
             )
 
     def _gather(self, part: Table, runs: list[tuple[Run, bytes, int]], others: set[int]) -> None:
+        maybe = getattr(self._capture, "maybe", None)
+        if maybe is not None and not maybe(part.paths.blob):
+            return
         entries = enumerate(zip(part.types, part.paths, part.sizes, strict=True))
         own = (entry for row, entry in entries if row not in others)
         for run, data, at in runs:

@@ -188,6 +188,8 @@ def _texts(heads: NDArray[uint8], start: int, stop: int) -> list[bytes]:
 def absolutes(names: Sequence[bytes]) -> list[bytes]:
     """Do what `absolute` does, for names without NUL, in one go where they are plain."""
     blob = b"\0/" + b"\0/".join(names) + _NUL
+    if b"\0//" in blob:  # stored with the slash: all of them, as a rule
+        blob = blob.replace(b"\0//", b"\0/")
     # Each look at the whole costs: without a dot behind a slash, two are spared.
     dotted = b"/." in blob
     if dotted:

@@ -6,16 +6,13 @@ more than a sixth. The rest is zeroed before the window is compressed.
 
 from __future__ import annotations
 
-import sys
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from didlab.errors import CompressionInvalid, Unsupported
+from didlab.errors import CompressionInvalid
+from didlab.files import zstdlib
 from didlab.files.inflate import WINDOW, Stream
-
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: Two bytes that name each place in a window.
 _LOW = bytes(range(256)) * (WINDOW // 256)
@@ -47,7 +44,7 @@ class Mark:
 
 def pack(window: bytes) -> bytes:
     """Compress a window."""
-    module = zstd_module()
+    module = zstdlib.module()
     if module is None:
         return zlib.compress(window, 6)
     packed: bytes = module.compress(window, 3)
@@ -58,13 +55,8 @@ def unpack(packed: bytes) -> bytes:
     """Return the window, whichever way it was compressed."""
     decoder: Any = zlib.decompressobj()
     damage: type[Exception] = zlib.error
-    if packed[:4] == _ZSTD_MAGIC:
-        module = zstd_module()
-        if module is None:
-            raise Unsupported(
-                "a seek point is compressed with zstd, which is not at hand",
-                hint="pip install backports.zstd",
-            )
+    if packed[:4] == zstdlib.MAGIC:
+        module = zstdlib.needed("a seek point")
         decoder, damage = module.ZstdDecompressor(), module.ZstdError
     try:
         # One byte more, so that a longer one does not pass for complete.
@@ -112,16 +104,3 @@ def _again(raw: Stream, bits: int, data: bytes, window: bytes, length: int) -> b
         data = data[1:]
     raw.look_back(window)
     return raw.run(data, length)
-
-
-@cache
-def zstd_module() -> Any:
-    """Return Python's zstd module, wherever this version has it, or None."""
-    try:
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
-    except ImportError:
-        return None
-    return zstd

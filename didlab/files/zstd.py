@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from didlab.errors import CompressionInvalid, LimitExceeded, Unsupported
+from didlab.errors import CompressionInvalid, LimitExceeded
 from didlab.files import gzip_budget as budget
+from didlab.files import zstdlib
 from didlab.files.gzip_budget import MIB
 from didlab.files.limits import Limits
 from didlab.files.sniff import Kind
-from didlab.files.windows import Mark, zstd_module
+from didlab.files.windows import Mark
+from didlab.files.zstdlib import MAGIC, SKIPPABLE
 from didlab.sizes import human
 
 #: A mark is made at the next start of a frame after so many bytes came, or came out.
 SPACING = 512 * 1024
 OUT_SPACING = 8 * MIB
 _ROOM = MIB
-_MAGIC = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE = b"\x2a\x4d\x18"
 #: What is given to a frame at first, then twice as much: many small ones must not make each
 #: copy all the rest.
 _FIRST, _MOST = 4096, MIB
@@ -32,12 +32,7 @@ class Zstd:
     kind: Kind = "zstd"
 
     def __init__(self, limits: Limits, *, points: bool = True) -> None:
-        self._module = zstd_module()
-        if self._module is None:
-            raise Unsupported(
-                "this layer is compressed with zstd, which is not at hand",
-                hint="pip install backports.zstd",
-            )
+        self._module = zstdlib.needed("this layer")
         self.marks = [Mark(0, 0, 0, b"")]
         self._limits = limits
         self._budget = budget.Budget(limits)
@@ -107,11 +102,11 @@ class Zstd:
     def _start(self, data: bytes, position: int, at: int) -> int:
         """Begin a frame and return its header's size, 0 if it has not all come."""
         head = data[position : position + _HEAD]
-        if not _MAGIC.startswith(head[:4]) and not _could_be_skippable(head[:4]):
+        if not MAGIC.startswith(head[:4]) and not _could_be_skippable(head[:4]):
             if self._frames:
                 raise budget.garbage("zstd", at)
             raise budget.damaged("zstd", at, "no zstd header")
-        if head[1:4] == _SKIPPABLE:
+        if head[1:4] == SKIPPABLE:
             if len(head) < 8:
                 return 0
             self._budget.member(at, "empty zstd frames")
@@ -165,4 +160,4 @@ class Zstd:
 
 
 def _could_be_skippable(head: bytes) -> bool:
-    return 0x50 <= head[0] <= 0x5F and _SKIPPABLE.startswith(head[1:4])
+    return 0x50 <= head[0] <= 0x5F and SKIPPABLE.startswith(head[1:4])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from didlab.files import content as contents
+from didlab.files import extract_room as room
 from didlab.files import links, paths
 from didlab.files.content import Content
 from didlab.files.extract import extract as write
@@ -29,6 +30,7 @@ def extract(
     overwrite: bool,
     devices: bool,
     owner: bool,
+    portable: bool,
 ) -> Extracted:
     """Write what lies at and below a path; ``content`` gives that of a row of the table."""
     wanted = paths.normalise(path)
@@ -39,9 +41,12 @@ def extract(
         Path(dest).expanduser(),
         root=root,
         name=wanted.rpartition(b"/")[2] or None,
+        into=os.fspath(dest).endswith(("/", os.sep)),  # a Path does not know it any more
+        needed=sum(room.needed(table, one) for one in _below(table, row, root)),
         overwrite=overwrite,
         devices=devices,
         owner=owner,
+        portable=portable,
     )
 
 

@@ -226,13 +226,15 @@ class ImageFiles:
         overwrite: bool = False,
         devices: bool = False,
         owner: bool = False,
+        portable: bool = False,
         progress: Any = None,
         keep: bool = False,
     ) -> Extracted:
         """Write a file or a whole folder to the local disk, safely, as ``cp -r`` would.
 
         A file goes to ``dest``, or into it where that is a folder. A folder becomes ``dest``, or
-        a folder in it where it exists already; ``"/"`` is written right into it.
+        a folder in it where it exists already; ``"/"`` is written right into it. With a slash at
+        its end ``dest`` is a folder, made where it is missing.
 
         Nothing is written outside ``dest``. Permissions come without setuid, setgid, sticky and
         write bits for others, as the umask allows; symlinks that lead out of what is extracted
@@ -250,6 +252,8 @@ class ImageFiles:
             Make devices and fifos too (as root); otherwise they are left out and reported.
         owner : bool
             Keep the owners (as root).
+        portable : bool
+            Refuse names here, too, that Windows or macOS could not have or would take for one.
         progress, keep
             As `files`.
 
@@ -261,6 +265,7 @@ class ImageFiles:
         Raises
         ------
         DestinationExists, DiskFull, WriteFailed
+            No room for all of it is told before anything is written.
         PathNotFound, UnsafeContent, PathEscape, LinkEscape, NameCollision
             And as `open`. Nothing partial is left under the final name.
 
@@ -280,6 +285,7 @@ class ImageFiles:
             overwrite=overwrite,
             devices=devices,
             owner=owner,
+            portable=portable,
         )
 
     # --- how ---------------------------------------------------------------------------------
@@ -295,4 +301,4 @@ class ImageFiles:
             if found is not None:
                 return found, paths.shown(wanted)
         merged = layers.merged(capture=only(wanted))
-        return layers.merged_content(layers.row(wanted, merged), merged), paths.shown(wanted)
+        return layers.at(wanted, merged), paths.shown(wanted)

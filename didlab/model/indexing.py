@@ -29,7 +29,8 @@ from didlab.export.foreign import explained
 from didlab.files import kept, toc
 from didlab.files.blocks import fetch
 from didlab.files.index import LayerIndex
-from didlab.files.scan import Capture, Scan
+from didlab.files.scan import Scan
+from didlab.files.wellknown import Capture
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.sources.base import BlobReader, Source

@@ -13,12 +13,11 @@ from didlab.files.blocks import Blocks
 from didlab.files.content import Bytes, Chunked, Content, Sparse, Stretch
 from didlab.files.index import LayerIndex
 from didlab.files.kept import Merged
-from didlab.files.scan import Capture
 from didlab.files.streamed import Streamed
-from didlab.files.table import DIR, FILE, HARDLINK, Entry, Table
+from didlab.files.table import DIR, FILE, HARDLINK, SYMLINK, Entry, Table
+from didlab.files.wellknown import Capture, One, is_wellknown
 from didlab.model import tables, unverified
 from didlab.model.indexing import Manner, Wanted, check_diff_id, indexes
-from didlab.oci import config as configs
 from didlab.oci.digest import Verifier
 from didlab.sources.base import Source
 
@@ -37,11 +36,7 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 def wanted(manifest: Manifest) -> list[Wanted]:
     """Return an image's layers with the digests that its config promises; base first."""
     image = manifest._image()
-    diff_ids: Sequence[str | None] = [None] * len(image.layers)
-    if image.is_image:
-        config = manifest._config()
-        configs.check_layer_count(config, len(image.layers))
-        diff_ids = config.diff_ids
+    diff_ids = manifest._snapshot.diff_ids(image)
     return [Wanted(layer, diff_id) for layer, diff_id in zip(image.layers, diff_ids, strict=True)]
 
 
@@ -134,7 +129,8 @@ class Layers:
         made = self.indexes(capture)
         table = merge.merge([index.table for index in made])
         found = Merged(
-            table,
+            lambda: table,
+            len(table),
             tuple(index.kind for index in made),
             tuple(index.diff_id for index in made),
         )
@@ -154,6 +150,14 @@ class Layers:
             message = error.message.replace("in the image", f"in {self._reference}")
             raise PathNotFound(message, **fields) from None
 
+    def at(self, path: bytes, found: Merged) -> Content:
+        """Return the content of what a path leads to. Raises as `row` and `merged_content`."""
+        near = found.near(path)
+        row = links.find(near, path)
+        if row < 0 or near.types[row] == SYMLINK:
+            near, row = found.table, self.row(path, found)
+        return self._content(near, row, found)
+
     def merged_content(self, row: int, found: Merged) -> Content:
         """Return the content of a row of the merged file system.
 
@@ -161,7 +165,9 @@ class Layers:
         ------
         NotAFile, SpecialFile
         """
-        table = found.table
+        return self._content(found.table, row, found)
+
+    def _content(self, table: Table, row: int, found: Merged) -> Content:
         path = table.paths[row] if row != links.ROOT else b"/"
         check_file(path, DIR if row == links.ROOT else table.types[row], self._reference)
         if not table.sizes[row]:
@@ -175,15 +181,25 @@ class Layers:
         if index.kind != found.kinds[home]:
             # Listed in another way since: rows and places are others.
             kept.forget_merged(self.digests)
-            fresh = self._merge()
-            return self.merged_content(links.resolve(fresh.table, path), fresh)
-        if home == table.layers[row] and table.types[row] == FILE:
-            known = index.captured.get(path, self.captured.get(path))
-            # Captured by the name that the layer has it under, the last of that name.
-            if known is not None and index.table.find(path) == origin:
-                return Bytes(known)
-        entry = table.entry(row)
-        return self.content(home, index, entry, origin)
+            return self.at(path, self._merge())
+        known = self._along(path, table, row, index)
+        if known is not None and index.table.find(path) == origin:
+            return Bytes(known)
+        return self.content(home, index, table.entry(row), origin)
+
+    def _along(self, path: bytes, table: Table, row: int, index: LayerIndex) -> bytes | None:
+        """Return content that came along with a listing, by the name that its layer has it under.
+
+        Another entry of that name may follow in the layer: whoever uses this looks.
+        """
+        if table.homes is None or table.layers is None:
+            return None
+        if table.types[row] != FILE or table.homes[row] != table.layers[row]:
+            return None
+        known = self.captured.get(path)
+        if known is None and is_wellknown(path, table.sizes[row]):
+            known = index.captured.get(path)
+        return known
 
     # --- content -----------------------------------------------------------------------------
 
@@ -232,7 +248,7 @@ class Layers:
 
 def only(wanted: bytes) -> Capture:
     """Return what takes one file along with a listing, unless it is large: ranges serve it then."""
-    return lambda path, size: path == wanted and size <= _ALONG
+    return One(wanted, _ALONG)
 
 
 def touched(table: Table, path: bytes) -> bool:

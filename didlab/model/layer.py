@@ -304,6 +304,7 @@ class Layer:
         overwrite: bool = False,
         devices: bool = False,
         owner: bool = False,
+        portable: bool = False,
         progress: Any = None,
         keep: bool = False,
     ) -> Extracted:
@@ -331,6 +332,7 @@ class Layer:
             overwrite=overwrite,
             devices=devices,
             owner=owner,
+            portable=portable,
         )
 
     def _layers(self, manner: Manner) -> Layers:

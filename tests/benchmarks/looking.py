@@ -140,9 +140,10 @@ def read(reference: str, path: str) -> Callable[[], Any]:
     import requests  # noqa: F401 - imports are not what is measured
 
     import didlab
+    from didlab.files import decompress, gzip_points, inflate, reading  # noqa: F401
     from didlab.model import imagefiles, inside, opening  # noqa: F401
     from didlab.sources import chain  # noqa: F401
-    from didlab.transport import client  # noqa: F401
+    from didlab.transport import client, wire  # noqa: F401
 
     def run() -> int:
         with didlab.open(reference).open(path) as file:

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given, note, settings
+from rig.images import make_tar
 from rig.stacks import describe, stacks
-from rig.unpacked import layer_table, members_tar
+from rig.unpacked import layer_table
 
 from didlab import errors
 from didlab.files.changes import ADDED, CHANGES, DELETED, REPLACED, changes
@@ -141,11 +142,18 @@ def test_what_a_deleted_path_was():
     assert (found.table.homes[last], found.table.origins[last]) == (0, 3)
 
 
+def named(entry):
+    """Which of several names of one file is shown as the file depends on what is there later."""
+    if entry.type in (FILE, HARDLINK):
+        return entry._replace(type=FILE, link=b"")
+    return entry
+
+
 @settings(max_examples=150, deadline=None)
 @given(stack=stacks())
 def test_changes_add_up_to_the_merged_view(stack):
     note(describe(stack))
-    tables = [layer_table(members_tar(layer)) for layer in stack]
+    tables = [layer_table(make_tar(layer)) for layer in stack]
     try:
         views = [merge(tables[:count]) for count in range(len(tables) + 1)]
     except (errors.TarInvalid, errors.LinkLoop):
@@ -162,11 +170,13 @@ def test_changes_add_up_to_the_merged_view(stack):
             assert found.before[row] == (old[path].size if path in old else -1)
             assert (path in old) == (kind != ADDED)
             if kind == DELETED:
-                assert now.pop(path)._replace(size=0) == found.table.entry(row)
+                assert named(now.pop(path)._replace(size=0)) == named(found.table.entry(row))
                 assert found.rows[row] == -1
                 continue
             assert kind in (ADDED, REPLACED)
             now[path] = found.table.entry(row)
             if found.rows[row] >= 0:
                 assert tables[layer].paths[found.rows[row]].endswith(path.rpartition(b"/")[2])
-        assert now == {entry.path: entry for entry in view}
+        assert {path: named(entry) for path, entry in now.items()} == {
+            entry.path: named(entry) for entry in view
+        }

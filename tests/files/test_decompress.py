@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import random
-import subprocess
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,10 +12,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig.processes import require
+from rig.packers import Packers, skippable
 
 from didlab.errors import CompressionInvalid, LimitExceeded, Unsupported
-from didlab.files import decompress, gzip_plain, gzip_points, inflate, windows
+from didlab.files import decompress, gzip_plain, gzip_points, inflate, zstdlib
 from didlab.files.gzip_plain import PlainGzip
 from didlab.files.gzip_points import Gzip
 from didlab.files.limits import DEFAULT, Limits
@@ -35,6 +34,8 @@ def _content(size: int, seed: int = 1) -> bytes:
 
 
 CONTENT = _content(600_000)
+PACKERS = Packers(CONTENT)
+piped, members, zstd_frames = PACKERS.piped, PACKERS.members, PACKERS.zstd_frames
 
 
 def decoded(
@@ -50,20 +51,6 @@ def decoded(
     return out, decoder
 
 
-def piped(*command: str, given: bytes = CONTENT) -> bytes:
-    path = require(command[0], command[0])
-    return subprocess.run([path, *command[1:]], input=given, stdout=-1, check=True).stdout
-
-
-def flushed(mode: int, every: int = 5000) -> bytes:
-    """As Go's writers leave it: a flush every few kilobytes."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    parts = []
-    for start in range(0, len(CONTENT), every):
-        parts += [packer.compress(CONTENT[start : start + every]), packer.flush(mode)]
-    return b"".join([*parts, packer.flush()])
-
-
 def header_of_all_fields() -> bytes:
     """FEXTRA, FNAME, FCOMMENT and FHCRC, as large as they may be."""
     head = b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff" + b"\xff\xff" + b"e" * 65535
@@ -73,16 +60,8 @@ def header_of_all_fields() -> bytes:
 
 
 GZIPS: dict[str, Callable[[], bytes]] = {
-    "gzip-1": lambda: piped("gzip", "-1"),
-    "gzip-6": lambda: piped("gzip", "-6"),
-    "gzip-9": lambda: piped("gzip", "-9"),
-    "pigz": lambda: piped("pigz", "-p2"),
-    "pigz-128": lambda: piped("pigz", "-p2", "-b128"),
-    "pigz-independent": lambda: piped("pigz", "-p2", "-i"),
+    **PACKERS.gzips(),
     "pigz-11": lambda: piped("pigz", "-p2", "-11", given=CONTENT[:50_000]),
-    "sync-flush": lambda: flushed(zlib.Z_SYNC_FLUSH),
-    "full-flush": lambda: flushed(zlib.Z_FULL_FLUSH),
-    "stored": lambda: gzip.compress(CONTENT, 0, mtime=0),
     "fixed-codes": lambda: fixed(CONTENT),
     "members": lambda: members(3001),
     "small-members": lambda: members(60, CONTENT[:20_000]),
@@ -97,20 +76,6 @@ SHORTER = {"pigz-11": 50_000, "small-members": 20_000}
 def fixed(content: bytes) -> bytes:
     packer = zlib.compressobj(6, zlib.DEFLATED, 31, 8, zlib.Z_FIXED)
     return packer.compress(content) + packer.flush()
-
-
-def members(size: int, content: bytes = CONTENT, between: bytes = b"") -> bytes:
-    parts = (content[at : at + size] for at in range(0, len(content), size))
-    return between.join(gzip.compress(part, mtime=0) for part in parts)
-
-
-def zstd_frames(*options: str, size: int = 100_000) -> bytes:
-    parts = (CONTENT[at : at + size] for at in range(0, len(CONTENT), size))
-    return b"".join(piped("zstd", "-cq", *options, given=part) for part in parts)
-
-
-def skippable(size: int, number: int = 0) -> bytes:
-    return bytes([0x50 + number]) + b"\x2a\x4d\x18" + size.to_bytes(4, "little") + bytes(size)
 
 
 ZSTDS: dict[str, Callable[[], bytes]] = {
@@ -232,6 +197,8 @@ def test_zstd_garbage_after_the_end() -> None:
 def test_not_that_at_all(kind: Kind, engine: str) -> None:
     with pytest.raises(CompressionInvalid, match="header"):
         decoded(kind, b"something else")
+    with pytest.raises(CompressionInvalid, match="header"):  # padding comes after, not before
+        decoded(kind, bytes(9) + (gzip.compress(b"x") if kind == "gzip" else b""))
 
 
 def test_endless_name(engine: str) -> None:
@@ -313,8 +280,7 @@ def test_zstd_dictionary() -> None:
 
 
 def test_zstd_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("didlab.files.zstd.zstd_module", lambda: None)
-    monkeypatch.setattr(decompress, "zstd_module", lambda: None)
+    monkeypatch.setattr(zstdlib, "module", lambda: None)
     assert not decompress.can_seek("zstd")
     with pytest.raises(Unsupported, match=r"pip install backports\.zstd"):
         decompress.decoder("zstd")
@@ -323,7 +289,7 @@ def test_zstd_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 SMALL = {
     "gzip": members(400, CONTENT[:2000]) + bytes(3),
     "zstd": b"".join(
-        windows.zstd_module().compress(CONTENT[at : at + 500]) for at in range(0, 2000, 500)
+        zstdlib.module().compress(CONTENT[at : at + 500]) for at in range(0, 2000, 500)
     )
     + skippable(5),
 }

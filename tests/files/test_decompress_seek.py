@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import itertools
 import random
-import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig.processes import require
+from rig.packers import Packers
 
 from didlab.errors import CompressionInvalid, LimitExceeded, Unsupported
-from didlab.files import decompress, gzip_points, inflate, windows, zstd
+from didlab.files import decompress, gzip_points, inflate, windows, zstd, zstdlib
 from didlab.files.decompress import Mark
 from didlab.files.limits import DEFAULT, Limits
 from didlab.files.sniff import Kind
@@ -38,6 +37,8 @@ def _content(size: int) -> bytes:
 
 
 CONTENT = _content(700_000)
+PACKERS = Packers(CONTENT)
+piped, members = PACKERS.piped, PACKERS.members
 
 
 @pytest.fixture(autouse=True)
@@ -93,34 +94,8 @@ def check(kind: Kind, blob: bytes, found: list[Mark], content: bytes = CONTENT) 
         assert entered(kind, blob, mark) == content[mark.decompressed :]
 
 
-def piped(*command: str, data: bytes = CONTENT) -> bytes:
-    path = require(command[0], command[0])
-    return subprocess.run([path, *command[1:]], input=data, stdout=-1, check=True).stdout
-
-
-def flushed(mode: int) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    parts = []
-    for start in range(0, len(CONTENT), 5000):
-        parts += [packer.compress(CONTENT[start : start + 5000]), packer.flush(mode)]
-    return b"".join([*parts, packer.flush()])
-
-
-def members(size: int) -> bytes:
-    parts = (CONTENT[at : at + size] for at in range(0, len(CONTENT), size))
-    return b"".join(gzip.compress(part, mtime=0) for part in parts)
-
-
 WRITERS = {
-    "gzip-1": lambda: piped("gzip", "-1"),
-    "gzip-6": lambda: piped("gzip", "-6"),
-    "gzip-9": lambda: piped("gzip", "-9"),
-    "pigz": lambda: piped("pigz", "-p2"),
-    "pigz-128": lambda: piped("pigz", "-p2", "-b128"),
-    "pigz-independent": lambda: piped("pigz", "-p2", "-i"),
-    "sync-flush": lambda: flushed(zlib.Z_SYNC_FLUSH),
-    "full-flush": lambda: flushed(zlib.Z_FULL_FLUSH),
-    "stored": lambda: gzip.compress(CONTENT, 0),
+    **PACKERS.gzips(),
     "members": lambda: members(50_000),
     "small-members": lambda: members(1500),
     "large-members": lambda: members(300_000) + bytes(70_000),
@@ -245,7 +220,7 @@ def test_whole_windows_where_output_is_late(
 
 def test_without_numpy_and_zstd(library: inflate.Library, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.setattr(windows, "zstd_module", lambda: None)
+    monkeypatch.setattr(zstdlib, "module", lambda: None)
     blob = WRITERS["gzip-6"]()
     found = marks("gzip", blob)
     assert windows.unpack(found[1].window).count(0) < WINDOW // 8
@@ -254,7 +229,7 @@ def test_without_numpy_and_zstd(library: inflate.Library, monkeypatch: pytest.Mo
 
 def test_zstd_module_missing_for_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = windows.pack(b"window")
-    monkeypatch.setattr(windows, "zstd_module", lambda: None)
+    monkeypatch.setattr(zstdlib, "module", lambda: None)
     with pytest.raises(Unsupported, match=r"pip install backports\.zstd"):
         windows.unpack(packed)
     assert windows.unpack(windows.pack(b"window")) == b"window"
@@ -375,14 +350,9 @@ def test_a_library_that_does_otherwise_is_not_used(
         assert fresh(monkeypatch) is None
 
 
-def zstd_frames(*options: str, size: int = 25_000) -> bytes:
-    parts = (CONTENT[at : at + size] for at in range(0, len(CONTENT), size))
-    return b"".join(piped("zstd", "-cq", *options, data=part) for part in parts)
-
-
 @pytest.mark.parametrize("options", [(), ("--no-check", "-9"), ("--long=27",)])
 def test_zstd_points(options: tuple[str, ...]) -> None:
-    blob = zstd_frames(*options)
+    blob = PACKERS.zstd_frames(*options, size=25_000)
     note = b"\x55\x2a\x4d\x18\x03\0\0\0abc"
     blob = note + blob + note
     found = marks("zstd", blob)

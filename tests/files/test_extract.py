@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import stat
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +30,11 @@ from didlab.errors import (
     Unsupported,
     WriteFailed,
 )
-from didlab.files import below
+from didlab.files import below, extract_private, extract_room
+from didlab.files.content import Bytes
 from didlab.files.extract import Extracted, extract
-from didlab.files.table import CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
+from didlab.files.table import CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry, Table
+from didlab.model import extraction
 
 Row = tuple[Entry, Callable[[], Iterator[bytes]] | None]
 
@@ -224,16 +228,27 @@ def test_permissions_are_those_of_the_image_as_the_umask_allows(tmp_path: Path, 
 
 
 @posix
-def test_the_folder_is_private_until_it_is_complete(tmp_path: Path) -> None:
+def test_the_folder_is_private_until_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked: list[int] = []
+    enter = below.Folder.enter
+
+    def look() -> None:
+        looked.extend(mode_of(path) for path in tmp_path.iterdir())
+
+    def entered(self: below.Folder, name: bytes) -> below.Folder:
+        look()
+        return enter(self, name)
 
     def content() -> Iterator[bytes]:
-        looked.extend(mode_of(path) for path in tmp_path.iterdir())
+        look()
         yield b"x"
 
+    monkeypatch.setattr(below.Folder, "enter", entered)
     os.umask(0)
     dest = extract([(Entry(b"/a", FILE, 0o644, size=1), content)], tmp_path / "out").path
-    assert looked == [0o700]
+    assert looked == [0o700] * 2
     assert mode_of(dest) == 0o777
 
 
@@ -356,6 +371,7 @@ def test_a_folder_that_is_there_is_merged_only_when_told(tmp_path: Path) -> None
     (dest / "conf.d").mkdir(parents=True)
     (dest / "conf.d" / "mine").write_text("mine")
     (dest / "passwd").write_text("old")
+    dest.chmod(0o700)
     (dest / "conf.d").chmod(0o700)
     before = seen(dest)
     with pytest.raises(DestinationExists, match="not empty"):
@@ -365,7 +381,8 @@ def test_a_folder_that_is_there_is_merged_only_when_told(tmp_path: Path) -> None
     assert seen(dest) == {**ETC, "conf.d/mine": b"mine"}
     # Folders of the user's own stay as they are.
     assert (dest / "conf.d").stat().st_mtime_ns != (TIME + 7) * 1000
-    assert os.name != "posix" or mode_of(dest / "conf.d") == 0o700
+    if os.name == "posix":
+        assert (mode_of(dest), mode_of(dest / "conf.d")) == (0o700, 0o700)
     extract(etc(), tmp_path, root=b"/etc", overwrite=True)
     assert seen(dest) == {**ETC, "conf.d/mine": b"mine"}
 
@@ -439,6 +456,165 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert names(tmp_path) == []
 
 
+def test_room_is_looked_for_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free: int | None = 11
+    monkeypatch.setattr(extract_room, "available", lambda folder: free)
+    calls: list[bytes] = []
+
+    def content() -> Iterator[bytes]:
+        calls.append(b"root:x:0:0\n")
+        yield calls[-1]
+
+    rows: list[Row] = [(Entry(b"/etc/passwd", FILE, 0o644, size=11), content)]
+    there = tmp_path / "there"
+    there.mkdir()
+    for base, dest in ((b"/etc/passwd", tmp_path / "x"), (b"/etc", tmp_path / "x"), (b"/", there)):
+        with pytest.raises(DiskFull, match="needs 12 B, there is room for 11 B") as caught:
+            extract(rows, dest, root=base, needed=12)
+        assert (caught.value.needed, caught.value.available) == (12, 11)
+        assert caught.value.path == str(dest)
+    with pytest.raises(DiskFull):
+        extract(rows, tmp_path / "slash", root=b"/etc/passwd", into=True, needed=12)
+    assert seen(tmp_path) == {"there": None}
+    assert calls == []
+    extract(rows, there, needed=11)
+    # What is replaced makes room.
+    (there / "etc/passwd").write_bytes(b"x" * 100_000)
+    extract(rows, there, needed=50_000, overwrite=True)
+    with pytest.raises(DiskFull):
+        extract(rows, there, needed=1_000_000, overwrite=True)
+    free = None
+    extract(rows, tmp_path / "unknown", root=b"/etc", needed=2**62)
+
+
+def test_what_rows_take() -> None:
+    sparse = Entry(b"/s", FILE, size=2**40, extra={"sparse": [[0, 5], [4096, 7]]})
+    rows = [file("/a", b"12345")[0], folder("/d")[0], link("/l", "a")[0], sparse]
+    table = Table.of(rows)
+    assert [extract_room.needed(table, row) for row in range(4)] == [5, 0, 0, 12]
+
+
+def test_a_slash_at_the_end_means_a_folder(tmp_path: Path) -> None:
+    row = file("/etc/passwd", b"root")
+    made = extract([row], tmp_path / "one", root=b"/etc/passwd", into=True)
+    assert made.path == tmp_path / "one" / "passwd"
+    extract([row], tmp_path / "one", root=b"/etc/passwd", into=True, name=b"pw")
+    assert extract(etc(), tmp_path / "tree", root=b"/etc", into=True).path == tmp_path / "tree/etc"
+    assert extract(etc(), tmp_path / "all", into=True).path == tmp_path / "all"
+    assert seen(tmp_path / "one") == {"passwd": b"root", "pw": b"root"}
+    assert seen(tmp_path / "tree/etc") == ETC
+    assert names(tmp_path / "all") == ["etc"]
+    for base in (b"/etc/passwd", b"/"):
+        with pytest.raises(DestinationExists, match="not a folder"):
+            extract([row], tmp_path / "one/pw", root=base, into=True, overwrite=True)
+        with pytest.raises(WriteFailed, match="make it first"):
+            extract([row], tmp_path / "no/x", root=base, into=True)
+        with pytest.raises(TransportError):
+            bad = failing("/etc/passwd", TransportError("gone"))
+            extract([bad], tmp_path / "failed", root=base, into=True)
+    assert names(tmp_path) == ["all", "one", "tree"]
+
+
+def test_what_the_model_passes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sparse = {"sparse": [[0, 2]]}
+    entries = [
+        Entry(b"/etc", DIR, 0o755),
+        Entry(b"/etc-x", FILE, 0o644, size=2**40),
+        Entry(b"/etc/NUL", FILE, 0o644, size=4),
+        Entry(b"/etc/holes", FILE, 0o644, size=3, extra=sparse),
+        Entry(b"/etc/mine", SYMLINK, 0o777, link=b"NUL"),
+    ]
+    table = Table.of(entries)
+
+    def run(path: str, dest: str, *, portable: bool = False) -> Path:
+        return extraction.extract(
+            table,
+            lambda row: Bytes(bytes(entries[row].size)),
+            path,
+            dest,
+            overwrite=False,
+            devices=False,
+            owner=False,
+            portable=portable,
+        ).path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract_room, "available", lambda folder: 5)
+        with pytest.raises(DiskFull) as caught:
+            run("/etc", f"{tmp_path}/x")
+        assert (caught.value.needed, names(tmp_path)) == (6, [])
+    with pytest.raises(UnsafeContent, match="device on Windows"):
+        run("/etc", f"{tmp_path}/x", portable=True)
+    assert run("/etc/holes", f"{tmp_path}/in/") == tmp_path / "in" / "holes"
+    assert run("/etc/holes", f"{tmp_path}/out") == tmp_path / "out"
+    with pytest.raises(PathNotFound):
+        run("/nowhere", f"{tmp_path}/no/")
+    assert names(tmp_path) == ["in", "out"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from didlab.files.extract import extract
+from didlab.files.table import DIR, FILE, Entry
+
+def content():
+    yield b"half"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+rows = [(Entry(b"/d", DIR, 0o500), None), (Entry(b"/d/f", FILE, 0o600, size=9), content)]
+extract(rows, Path(sys.argv[1]), overwrite=True)
+"""
+
+
+@posix
+def test_what_killed_extractions_left_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = tmp_path / "merged"
+    (merged / "d").mkdir(parents=True)
+    for dest in (merged, tmp_path / "new"):
+        killed = subprocess.run([sys.executable, "-c", KILLED, dest], check=False)
+        assert killed.returncode == -signal.SIGKILL
+    left = [path for top in (tmp_path, merged / "d") for path in top.iterdir() if path != merged]
+    assert len(left) == 2
+    (merged / ".didlab-0123456789abcdef-\u00e9").mkdir()
+    others = [f".x.didlab-{'0' * 31}.part", f"x.didlab-{'0' * 32}.part", ".didlab-cache", ".x.part"]
+    for name in others:
+        (merged / name).write_text("the user's own")
+
+    def again() -> set[Path]:
+        extract([file("/d/x")], merged, overwrite=True)
+        extract([file("/x")], tmp_path / "x", root=b"/x", overwrite=True)
+        return {path for top in (tmp_path, merged, merged / "d") for path in top.iterdir()}
+
+    # Old by what an image says, but the system saw it change just now: somebody is at work.
+    for path in left:
+        os.utime(path, ns=(EARLY, EARLY))
+    assert again() >= {*left, merged / ".didlab-0123456789abcdef-\u00e9"}
+    later = time.time() + extract_private.KEEP + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    for path in left:
+        os.utime(path, (later, later))
+    assert again() >= set(left)
+    for path in left:
+        os.utime(path, ns=(EARLY, EARLY))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 2**31)
+        assert again() >= set(left)  # somebody else's
+    assert again() == {
+        *(merged / name for name in [*others, "d", "d/x"]),
+        merged,
+        tmp_path / "x",
+    }
+    (tmp_path / f".tree.didlab-{'0' * 32}.part" / "sub").mkdir(parents=True)
+    later *= 2
+    extract([file("/d/x")], tmp_path / "tree")
+    assert names(tmp_path) == ["merged", "tree", "x"]
+
+
 def test_a_destination_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     dest = tmp_path / "out"
 
@@ -447,9 +623,11 @@ def test_a_destination_that_appears_meanwhile_is_not_replaced(tmp_path: Path) ->
         yield b"x"
 
     row: Row = (Entry(b"/f", FILE, 0o644, size=1), content)
-    for base in (b"/", b"/f"):
+    # Folders that keep their owner out are removed all the same.
+    shut = [folder("/c", 0o555), file("/c/x"), folder("/d", 0o000), file("/d/x")]
+    for base, rows in ((b"/", [*shut, row]), (b"/f", [row])):
         with pytest.raises(DestinationExists):
-            extract([row], dest, root=base)
+            extract(rows, dest, root=base)
         assert seen(tmp_path) == {"out": b"somebody else's"}
         dest.unlink()
 

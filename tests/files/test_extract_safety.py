@@ -5,6 +5,7 @@ Every test has a sentinel: files outside, and in the working directory, that mus
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -23,14 +24,15 @@ from hypothesis import strategies as st
 from didlab.errors import (
     DestinationExists,
     DidlabError,
+    LimitExceeded,
     LinkEscape,
     NameCollision,
     PathEscape,
     UnsafeContent,
 )
-from didlab.files import below
-from didlab.files import extract as module
-from didlab.files.extract import extract, fold
+from didlab.files import below, extract_links, extract_names
+from didlab.files.extract import extract
+from didlab.files.extract_names import fold
 from didlab.files.table import CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry
 
 Row = tuple[Entry, Callable[[], Iterator[bytes]] | None]
@@ -104,8 +106,19 @@ def strays(top: Path) -> list[str]:
     return [
         f"{path} -> {path.readlink()}"
         for path in top.rglob("*")
-        if path.is_symlink() and os.path.commonpath([inside, os.path.realpath(path)]) != inside
+        if path.is_symlink()
+        and not circle(path)
+        and os.path.commonpath([inside, os.path.realpath(path)]) != inside
     ]
+
+
+def circle(path: Path) -> bool:
+    """Whether a link leads in a circle: nowhere, but `os.path.realpath` makes up a place."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 # G1: names that lead out
@@ -203,12 +216,21 @@ def test_where_links_lead(outside: Outside, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["../../x", "../../outside/passwd", "../x/../../../y", "../.."])
-def test_links_that_climb_above_the_image_are_refused(
+def test_links_that_climb_above_the_image_are_left_out(
     outside: Outside, tmp_path: Path, target: str
 ) -> None:
-    with pytest.raises(LinkEscape, match="above the image's root"):
-        extract([folder("/d"), link("/d/l", target)], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    rows = [folder("/d"), link("/d/l", target), link("/d/m", "l/x")]
+    done = extract(rows, tmp_path / "out")
+    assert done.skipped == (("/d/l", f"it leads above the image's root: {target}"),)
+    assert strays(done.path) == []
+    assert not (done.path / "d/l").is_symlink()
+    # Nothing goes through it, in this extraction or another one.
+    with pytest.raises(LinkEscape, match="through the link"):
+        extract([*rows, file("/d/l/x")], tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+    extract([file("/d/l/x")], tmp_path / "out", overwrite=True)
+    assert (done.path / "d/m").read_bytes() == b"hello\n"
+    assert strays(done.path) == []
 
 
 def test_links_to_what_is_not_extracted_are_left_out(outside: Outside, tmp_path: Path) -> None:
@@ -235,8 +257,12 @@ def test_links_to_what_is_not_extracted_are_left_out(outside: Outside, tmp_path:
     assert all("not extracted" in why for _, why in done.skipped)
     made = {p: (done.path / p.removeprefix("/etc/")).readlink().as_posix() for p in kept}
     assert made == {path: shown for path, (_, shown) in kept.items()}
-    with pytest.raises(LinkEscape):
-        extract([folder("/etc"), link("/etc/x", "a/../../../y")], tmp_path / "no", root=b"/etc")
+    rows = [folder("/etc"), link("/etc/x", "a/../../../y"), link("/etc/y", "../../z")]
+    done = extract(rows, tmp_path / "above", root=b"/etc")
+    assert [path for path, why in done.skipped if "above the image's root" in why] == [
+        "/etc/x",
+        "/etc/y",
+    ]
 
 
 CHAINS = {
@@ -260,11 +286,14 @@ CHAINS = {
 def test_chains_that_lead_out_together(
     outside: Outside, tmp_path: Path, rows: list[Row], backwards: bool
 ) -> None:
-    with pytest.raises(LinkEscape):
-        extract(rows[::-1] if backwards else rows, tmp_path / "out")
-    with pytest.raises(DidlabError):
-        extract([*rows, file("/e/x"), file("/n/x"), file("/w/x")], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    done = extract(rows[::-1] if backwards else rows, tmp_path / "out")
+    last, _ = rows[-1]
+    assert ["above the image's root" in why for _, why in done.skipped] == [True]
+    assert done.skipped[0][0] == last.path.decode()
+    assert strays(done.path) == []
+    with pytest.raises(LinkEscape, match="through the link"):
+        extract([*rows, file(last.path + b"/x")], tmp_path / "no")
+    assert not (tmp_path / "no").exists()
 
 
 @posix
@@ -273,8 +302,8 @@ def test_a_chain_through_a_link_that_was_there(outside: Outside, tmp_path: Path)
     (dest / "a" / "b").mkdir(parents=True)
     (dest / "a" / "b" / "up").symlink_to("../..")
     (dest / "away").symlink_to(tmp_path / "outside")
-    with pytest.raises(LinkEscape):
-        extract([link("/l", "a/b/up/../outside")], dest, overwrite=True)
+    done = extract([link("/l", "a/b/up/../outside")], dest, overwrite=True)
+    assert done.skipped == (("/l", "it leads above the image's root: a/b/up/../outside"),)
     done = extract([link("/m", "away/../x")], dest, overwrite=True)
     assert (done.links, len(done.skipped)) == (0, 1)
 
@@ -289,6 +318,20 @@ def test_links_of_two_extractions_that_lead_out_together(outside: Outside, tmp_p
     extract([link("/a", "d"), link("/e", "a/../x")], dest, overwrite=True)
     extract([link("/a", ".")], dest, overwrite=True)
     assert strays(dest) == []
+
+
+def test_the_search_through_links_has_an_end(
+    outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [link(f"/l{number}", "x/../" * 50 + "y") for number in range(9)]
+    assert extract(rows, tmp_path / "in").links == 9
+    monkeypatch.setattr(extract_links, "_STEPS", 500)
+    with pytest.raises(LimitExceeded, match="through too many others"):
+        extract(rows, tmp_path / "out")
+    rows = [link(f"/{number:02}", f"{number + 1:02}/../x") for number in range(45)]
+    monkeypatch.setattr(extract_links, "_STEPS", 50_000)
+    done = extract(rows, tmp_path / "chain")
+    assert (done.links, len(done.skipped)) == (41, 4)  # four go through more than 40
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -326,6 +369,7 @@ def tidied(rows: list[Row]) -> list[Row]:
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(layers=st.lists(GRAPHS, min_size=1, max_size=3), base=st.sampled_from(["", "/a"]))
 @example(layers=[CHAINS["down and up"]], base="")
+@example(layers=[[link("/a", "a//a")]], base="")
 @example(layers=[[link("/e", "a/../outside")], [link("/a", ".")]], base="")
 def test_no_graph_of_links_leads_out(handles: bool, layers: list[list[Row]], base: str) -> None:
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
@@ -430,17 +474,17 @@ def test_by_paths_an_exchange_is_seen_at_the_next_call(
     dest = tmp_path / "out"
     (dest / "d").mkdir(parents=True)
 
-    def exchange() -> Iterator[bytes]:
+    def rows() -> Iterator[Row]:
+        yield file("/d/a")
         (dest / "d").rename(tmp_path / "aside")
         if by == "link":
             (dest / "d").symlink_to(tmp_path / "outside")
         else:
             (dest / "d").mkdir()
-        yield b"x"
+        yield file("/d/b")
 
-    first = Entry(b"/d/a", FILE, 0o644, size=1), exchange
     with pytest.raises(DidlabError):
-        extract([first, file("/d/b")], dest, overwrite=True)
+        extract(rows(), dest, overwrite=True)
     assert outside.unchanged()
     assert by == "link" or list((dest / "d").iterdir()) == []
 
@@ -498,8 +542,8 @@ def test_the_disk_is_asked_whether_it_sees_case(
     with pytest.raises(NameCollision):
         extract(rows, tmp_path / "new")
     chain = [link("/p/q/D", "../.."), link("/e", "p/q/d/../outside")]
-    with pytest.raises(LinkEscape):
-        extract(chain, tmp_path / "new")
+    done = extract(chain, tmp_path / "new")
+    assert [path for path, _ in done.skipped] == ["/e"]
 
 
 def test_a_path_that_comes_twice(outside: Outside, tmp_path: Path) -> None:
@@ -522,7 +566,7 @@ def test_names_that_windows_cannot_have(
     path = b"/" + name.encode("utf-8", "surrogateescape")
     portable = where == "portable"
     if not portable:
-        monkeypatch.setattr(module, "_WINDOWS", True)
+        monkeypatch.setattr(extract_names, "WINDOWS", True)
     to = Entry(b"/l", SYMLINK, link=b"a" + path)
     for row in (file(path), file(path + b"/x"), (Entry(path, DIR), None), (to, None)):
         with pytest.raises(UnsafeContent, match="cannot be written"):
@@ -530,7 +574,7 @@ def test_names_that_windows_cannot_have(
     with pytest.raises(UnsafeContent):
         extract([file(path)], tmp_path, root=path, portable=portable)
     if os.name == "posix" and not portable:
-        monkeypatch.setattr(module, "_WINDOWS", False)
+        monkeypatch.setattr(extract_names, "WINDOWS", False)
         assert extract([file(path)], tmp_path / "out").files == 1
 
 

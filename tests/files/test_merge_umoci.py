@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from hypothesis import HealthCheck, event, given, note, settings
-from rig.images import make_image, write_layout
+from rig.images import make_image, make_tar, write_layout
 from rig.stacks import LATEST, describe, stacks
-from rig.unpacked import Fact, differences, layer_table, members_tar, merged_facts, umoci_facts
+from rig.unpacked import Fact, differences, layer_table, merged_facts, umoci_facts
 
 from didlab import errors
 from didlab.files.merge import merge
@@ -32,7 +32,7 @@ def taken(tables):
 @given(stack=stacks())
 def test_as_umoci_unpacks(tmp_path_factory, stack):
     note(describe(stack))
-    tars = [members_tar(layer) for layer in stack]
+    tars = [make_tar(layer) for layer in stack]
     folder = tmp_path_factory.mktemp("stack")
     layout = write_layout(folder / "layout", {"it": make_image(tars, compress=False)})
     theirs = umoci_facts(layout, "it", folder / "root", OWNERS)

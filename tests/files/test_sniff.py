@@ -12,8 +12,7 @@ import zipfile
 import pytest
 
 from didlab.errors import CompressionInvalid, Unsupported
-from didlab.files import sniff
-from didlab.files.windows import zstd_module
+from didlab.files import sniff, zstdlib
 from didlab.oci import media_types
 
 
@@ -42,7 +41,7 @@ def v7(name: bytes = b"etc/passwd", *, signed: bool = False) -> bytes:
     [
         (gzip.compress(b"x"), "gzip"),
         (b"\x1f\x8b", "gzip"),
-        (zstd_module().compress(b"x"), "zstd"),
+        (zstdlib.module().compress(b"x"), "zstd"),
         (b"\x50\x2a\x4d\x18\0\0\0\0", "zstd"),
         (b"\x5f\x2a\x4d\x18\0\0\0\0", "zstd"),
         (tar(tarfile.USTAR_FORMAT), "tar"),

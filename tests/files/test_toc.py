@@ -15,9 +15,9 @@ from rig.tocs import Tabled, entry
 
 from didlab.errors import CompressionInvalid, DigestMismatch, LimitExceeded, MalformedContent
 from didlab.files import estargz, toc
+from didlab.files.chunks import Chunk, Chunks
 from didlab.files.limits import Limits
 from didlab.files.table import NO_OFFSET, Entry, Table
-from didlab.files.toc import Chunk, Chunks
 from didlab.oci.descriptor import Descriptor
 
 _DICE = random.Random(4)

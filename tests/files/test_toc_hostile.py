@@ -22,10 +22,10 @@ from didlab.errors import (
     TarInvalid,
     TypeConfusion,
 )
-from didlab.files import toc
+from didlab.files import toc, toc_batch, toc_json, toc_table
+from didlab.files.chunks import Chunk, Chunks
 from didlab.files.limits import DEFAULT, Limits
 from didlab.files.table import Table
-from didlab.files.toc import Chunk, Chunks
 from didlab.oci.descriptor import Descriptor
 
 _NOISE = random.Random(5).randbytes(50_000)
@@ -213,8 +213,8 @@ def test_many_windows_with_names_that_look_like_cuts() -> None:
     document = {"version": 1, "entries": rows, "tarSplitDigest": "sha256:0"}
     for indent in (None, 1):
         text = json.dumps(document, indent=indent).encode()
-        assert len(text) > 2 * toc._WINDOW
-        table, _ = toc.parse(text, 10**9, DEFAULT)
+        assert len(text) > 2 * toc_json.WINDOW
+        table, _ = toc_table.parse(text, 10**9, DEFAULT)
         assert list(table.paths) == [b"/" + name.encode() for name in names]
         assert len(table.extras) == len(names)
 
@@ -231,8 +231,8 @@ def test_chunks_over_windows() -> None:
         row["chunkDigest"] = digest
     rows.append({"name": "c", "type": "reg", "size": 1, "offset": 50_020, "digest": digest})
     text = json.dumps({"version": 1, "entries": rows}).encode()
-    assert len(text) > 3 * toc._WINDOW
-    table, chunks = toc.parse(text, 50_030, DEFAULT)
+    assert len(text) > 3 * toc_json.WINDOW
+    table, chunks = toc_table.parse(text, 50_030, DEFAULT)
     assert len(table) == 3
     assert [chunk.offset for chunk in chunks.of_row(1)] == list(range(50_000))
     assert chunks.of_row(1)[-1] == Chunk(50_000, 50_010, 49_999, 1, digest)
@@ -244,12 +244,12 @@ def test_an_entry_larger_than_a_window() -> None:
     rows += rows[:1] * 10
     text = json.dumps({"version": 1, "entries": rows}).encode()
     with pytest.raises((TarInvalid, LimitExceeded)):
-        toc.parse(text, 100, DEFAULT)
+        toc_table.parse(text, 100, DEFAULT)
     # Every brace in a name could be a cut; few are tried.
     rows[1]["name"] = "},{" * (1 << 20)
     text = json.dumps({"version": 1, "entries": rows}).encode()
     with pytest.raises(TarInvalid):
-        toc.parse(text, 100, DEFAULT)
+        toc_table.parse(text, 100, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_files_of_one_member_share_its_range() -> None:
 def test_what_lies_behind_a_file_is_not_fetched() -> None:
     digest = "sha256:" + "ab" * 32
     rows = [{"name": "a", "type": "reg", "size": 10, "offset": 5, "digest": digest}]
-    _, chunks = toc.parse(
+    _, chunks = toc_table.parse(
         json.dumps({"version": 1, "entries": rows}).encode(), 10_000_000_000, DEFAULT
     )
     (chunk,) = chunks.of_row(0)
@@ -361,7 +361,7 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=4,
 )
-_KEYS = st.sampled_from(sorted(toc._NAMES._exact))
+_KEYS = st.sampled_from(sorted(toc_batch._NAMES._exact))
 
 
 @settings(max_examples=150, deadline=None)
@@ -374,7 +374,7 @@ def test_any_value_anywhere(edits: list[tuple[int, str, Any]]) -> None:
     built = tocs.chunked(MEMBERS, chunk=20_000, edit=edit)
     end = len(built.blob)
     try:
-        table, chunks = toc.parse(built.table, end, DEFAULT)
+        table, chunks = toc_table.parse(built.table, end, DEFAULT)
     except (MalformedContent, IntegrityError, LimitExceeded):
         return
     for row, size in enumerate(table.sizes):

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 import shutil
 import stat
 import struct
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 
 from rig.images import gzipped, hardlink, make_image, make_tar, symlink, write_layout
-from rig.loaders import require_root, skopeo, umoci
-from rig.processes import clean_environ, missing, require
+from rig.loaders import require_root, short_folder, skopeo, umoci
+from rig.processes import CommandFailed, clean_environ, missing, require, run
 from rig.registries import Registry
 
 #: Of the base layer, at least.
@@ -46,6 +46,7 @@ _TREES = {
 #: Nothing secret, and nothing that changes or vanishes meanwhile.
 _LEFT_OUT = ("shadow", "gshadow", "private", "ssh", "key", "secret", "sudoers", "lock", "docker",
              "containers", "containerd", "lists", "cache", "__pycache__")  # fmt: skip
+_TIME = 1_700_000_000_000_000_000
 TAG = "changed"
 REPOSITORY = "lab/bigdebian"
 
@@ -56,37 +57,52 @@ class BigImage:
 
     layout: Path
     reference: str
-    #: Names of the base layer that a test may count on.
-    deleted_folder: bytes
+    #: What umoci unpacks.
+    rootfs: Path
+
+
+@contextlib.contextmanager
+def memory_folder() -> Iterator[Path]:
+    """A folder for many small files, in memory where there is enough: minutes on some disks."""
+    with short_folder() as folder:
+        mounted = False
+        with contextlib.suppress(OSError, IndexError, CommandFailed):
+            known = Path("/proc/meminfo").read_text()
+            if int(known.partition("MemAvailable:")[2].split()[0]) > 6 << 20:
+                run("mount", "-t", "tmpfs", "-o", "mode=755,size=4g", "didlab-test", folder)
+                mounted = True
+        try:
+            yield folder
+        finally:
+            if mounted:
+                run("umount", "-l", folder)  # with what daemons mounted in it
 
 
 @pytest.fixture(scope="session")
-def big_debian(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigImage]:
+def big_debian(registry: Registry) -> Iterator[BigImage]:
     """The image, built and pushed once."""
     require_root("an image with devices and owners")
     if not Path("/var/lib/dpkg/status").exists():
         missing("the files of a Debian system")
     require("umoci", "umoci")
     require("skopeo", "skopeo")
-    folder = tmp_path_factory.mktemp("bigdebian")
-    try:
+    with memory_folder() as folder:
         layout = _built(folder)
         bundle = folder / "bundle"
         umoci("unpack", "--image", f"{layout}:base", bundle)
         root = os.fsencode(bundle / "rootfs")
-        deleted = _first_changes(root)
+        _first_changes(root)
         umoci("repack", "--refresh-bundle", "--image", f"{layout}:second", bundle)
-        _second_changes(root, deleted)
+        _second_changes(root)
         umoci("repack", "--image", f"{layout}:{TAG}", bundle)
+        shutil.rmtree(bundle)
         reference = f"{registry.host}/{REPOSITORY}:{TAG}"
         skopeo(
             *("copy", "--quiet", "--dest-tls-verify=false"),
             *(f"oci:{layout}:{TAG}", f"docker://{reference}"),
         )
-        shutil.rmtree(bundle)
-        yield BigImage(layout, reference, deleted[len(root) :])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        umoci("raw", "unpack", "--image", f"{layout}:{TAG}", folder / "rootfs")
+        yield BigImage(layout, reference, folder / "rootfs")
 
 
 def _built(folder: Path) -> Path:
@@ -117,7 +133,7 @@ def _built(folder: Path) -> Path:
 
 def _tar(mode: str, target: Path, source: Path, names: bytes, *options: str) -> None:
     """GNU tar over a list of names; without the times that nobody asks for."""
-    argv = [
+    argv: list[str | Path] = [
         *(require("tar", "tar"), mode, "-f", target, "-C", source, "--format=posix"),
         *("--pax-option=delete=atime,delete=ctime", "--numeric-owner", "--no-recursion"),
         *("--ignore-failed-read", *options, "--null", "--files-from=-"),
@@ -172,7 +188,6 @@ def _odd_files(folder: Path) -> None:
     top = folder / "odd"
     top.mkdir(parents=True)
     root = os.fsencode(top)
-    time = 1_700_000_000_123_456_789
     (top / "one").write_text("one")
     for number in range(5):
         os.link(top / "one", top / f"one-{number}")
@@ -216,6 +231,10 @@ def _odd_files(folder: Path) -> None:
         missing(f"devices and capabilities cannot be made here: {error}")
     with contextlib.suppress(OSError):  # a file system without such attributes
         os.setxattr(top / "one", "user.colour", b"red\0blue")
+    for name in ("deleted", "replaced"):
+        (top / f"{name}-0").write_text(name)
+        for number in (1, 2):
+            os.link(top / f"{name}-0", top / f"{name}-{number}")
     for name in ("kept", "hidden", "hidden/deep"):
         (top / "opaque" / name).mkdir(parents=True)
     for name in ("kept/a", "hidden/b", "hidden/deep/c", "d"):
@@ -228,7 +247,15 @@ def _odd_files(folder: Path) -> None:
         (top / name / "deep" / "file").write_text("hidden by layer 1")
     (top / "becomes-folder").write_text("x")
     for number, path in enumerate(sorted(top.rglob("*"))):
-        os.utime(path, ns=(time, time + number * 1_000_001_001), follow_symlinks=False)
+        time = _TIME if path.name == "to-be-linked" else _TIME + number * 1_000_001_001
+        os.utime(path, ns=(time, time), follow_symlinks=False)
+
+
+def _linked() -> tarfile.TarInfo:
+    """A hard link to a file of layer 0, which says of its owner and time what that one says."""
+    entry = hardlink("odd/to-be-linked")
+    entry.mtime = _TIME // 1_000_000_000
+    return entry
 
 
 def _reaching_down() -> bytes:
@@ -244,7 +271,10 @@ def _reaching_down() -> bytes:
             "odd/becomes-link": symlink("white"),
             "odd/becomes-folder": None,
             "odd/becomes-folder/inside": b"a file until now",
-            "odd/linked": hardlink("odd/to-be-linked"),
+            "odd/linked": _linked(),
+            # The names that others are links to: deleted, and another file.
+            "odd/.wh.deleted-0": b"",
+            "odd/replaced-0": b"no longer what the others are",
             "odd/unstated/parents/file": b"below folders that no layer states",
         }
     )
@@ -260,9 +290,16 @@ def _write(path: bytes, content: bytes, mode: int = 0o644) -> None:
     os.utime(path, ns=(0, 1_600_000_000_250_000_000))
 
 
+def _symlink(target: bytes, path: bytes) -> None:
+    os.symlink(target, path)  # noqa: PTH211 (bytes)
+    os.utime(path, ns=(0, 1_600_000_000_250_000_000), follow_symlinks=False)
+
+
 def _kinds(root: bytes, below: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
     """Files, symlinks and folders of a tree, sorted."""
-    files, links, folders = [], [], []
+    files: list[bytes] = []
+    links: list[bytes] = []
+    folders: list[bytes] = []
     for path in _walked(root + below):
         mode = os.lstat(path).st_mode
         kind = files if stat.S_ISREG(mode) else links if stat.S_ISLNK(mode) else folders
@@ -277,8 +314,8 @@ def _walked(top: bytes) -> Iterator[bytes]:
             yield folder + b"/" + name
 
 
-def _first_changes(root: bytes) -> bytes:
-    """Layer 2; returns a folder of hundreds of files that is no more."""
+def _first_changes(root: bytes) -> None:
+    """Layer 2."""
     files, links, folders = _kinds(root, b"/usr/share")
     sizes: dict[bytes, int] = {}
     for path in (*files, *links, *folders):
@@ -290,6 +327,7 @@ def _first_changes(root: bytes) -> bytes:
     assert large[0] >= 200, "a Debian system has large folders"
     gone = large[1]
     shutil.rmtree(gone)
+    _symlink(gone[len(root) :], root + b"/odd/what-is-gone")
 
     def there(paths: list[bytes]) -> list[bytes]:
         return [path for path in paths if not path.startswith(gone + b"/") and path != gone]
@@ -309,7 +347,7 @@ def _first_changes(root: bytes) -> bytes:
             os.link(path, path + b".hard")  # another name of a file of a lower layer
         elif number < 110:
             os.unlink(path)  # noqa: PTH108
-            os.symlink(b"/etc/hostname", path)
+            _symlink(b"/etc/hostname", path)
         else:
             os.unlink(path)  # noqa: PTH108
             os.mkdir(path)  # noqa: PTH102
@@ -317,7 +355,7 @@ def _first_changes(root: bytes) -> bytes:
     for number, path in enumerate(links[:: len(links) // 20][:20]):
         os.unlink(path)  # noqa: PTH108
         if number % 3 == 0:
-            os.symlink(b"elsewhere", path)
+            _symlink(b"elsewhere", path)
         elif number % 3 == 1:
             _write(path, b"a link became a file\n")
     # umoci states whiteouts below what was a folder: podman and dockerd refuse such a layer, so
@@ -326,28 +364,29 @@ def _first_changes(root: bytes) -> bytes:
     for number, path in enumerate(leaves[:: max(1, len(leaves) // 6)][:6]):
         os.rmdir(path)  # noqa: PTH106
         if number % 2:
-            os.symlink(b"/usr", path)
+            _symlink(b"/usr", path)
         else:
             _write(path, b"a folder became a file\n")
     odd = root + b"/odd/"
     for name in (b"gone-device", b"one-4", b"latin-link"):
         os.unlink(odd + name)  # noqa: PTH108
-    os.symlink(b"one", odd + b"latin-link")
+    _symlink(b"one", odd + b"latin-link")
     _write(odd + b"holes", b"no holes\n")
     os.mkdir(root + b"/opt")  # noqa: PTH102
     for number in range(300):
         _write(root + b"/opt/file-%03d" % number, b"%d\n" % number * number)
-    return gone
 
 
-def _second_changes(root: bytes, gone: bytes) -> None:
+def _second_changes(root: bytes) -> None:
     """Layer 3: some of it back again, some of the new gone."""
+    gone = root + os.readlink(root + b"/odd/what-is-gone")  # noqa: PTH115
     os.mkdir(gone)  # noqa: PTH102
     for number in range(50):
         _write(gone + b"/again-%d" % number, b"made again\n")
-    for path in list(_walked(root + b"/usr/share")):
+    for number, path in enumerate(list(_walked(root + b"/usr/share"))):
         if path.endswith(b".hard"):
-            os.unlink(path[:-5])  # noqa: PTH108 (the other name stays)
+            if number % 2:
+                os.unlink(path[:-5])  # noqa: PTH108 (the other name stays)
         elif path.endswith(b"/inside"):
             shutil.rmtree(path.rpartition(b"/")[0])
     opaque = root + b"/opt"
@@ -363,10 +402,3 @@ def _second_changes(root: bytes, gone: bytes) -> None:
     os.unlink(odd + b"null")  # noqa: PTH108
     os.mkdir(odd + b"null")  # noqa: PTH102
     os.rename(odd + b"white", odd + b"whiter")  # noqa: PTH104
-
-
-def uncompressed(blob: Path, target: Path) -> Path:
-    """A layer's tar."""
-    with gzip.open(blob) as source, target.open("wb") as out:
-        shutil.copyfileobj(source, out, 1 << 20)
-    return target
