@@ -163,7 +163,7 @@ def _members(cls: type[Any]) -> Iterator[tuple[str, str]]:
 
 def cli() -> str:
     """Give the commands and their options."""
-    from didlab.cli.arguments import build
+    from didlab.cli.grammar import build
 
     parser = build()
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

@@ -23,22 +23,28 @@ from environment import ROOT, run, say
 #: Debian's names. Registries, proxies, image tools and everything that loads a saved tar.
 SYSTEM = (
     "apache2-utils",
+    "busybox",
     "ca-certificates",
     "containerd",
     "docker-registry",
     "docker.io",
+    "libarchive-tools",
     "microsocks",
     "nginx-light",
     "openssl",
+    "pigz",
     "podman",
     "python3-venv",
     "skopeo",
     "tinyproxy-bin",
     "umoci",
+    "zstd",
 )
 #: Fast tests, for Pythons beside the one that runs everything.
 UNIT = ("tests/oci", "tests/transport/test_urls.py", "tests/transport/test_challenge.py",
         "tests/transport/test_trust.py", "tests/transport/test_network.py", "tests/demo",
+        "tests/files/test_scan.py", "tests/files/test_walk.py", "tests/files/test_decompress.py",
+        "tests/files/test_merge.py", "tests/files/test_toc.py",
         "tests/test_readme.py", "didlab")  # fmt: skip
 #: Other Pythons, and what holds back their packages: the oldest that didlab promises.
 OTHERS = {"python3.12": ROOT / "tools" / "oldest.txt", "python3.13": None}

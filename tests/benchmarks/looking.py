@@ -135,6 +135,23 @@ def files(reference: str, layer: str = "") -> Callable[[], Any]:
     return lambda: len(m.layer(int(layer)).files() if layer else m.files())
 
 
+def moved(reference: str) -> Callable[[], Any]:
+    """List one layer; return its rows, and the bytes that came for it."""
+    import didlab
+
+    m = didlab.open(reference)
+    m.layers()
+    m.config()
+
+    def run() -> list[int]:
+        known = len(m.registry.requests()) if m.registry else 0
+        rows = len(m.layer(0).files())
+        came = m.registry.requests()["bytes"].tolist()[known:] if m.registry else []
+        return [rows, int(sum(came)), len(came)]
+
+    return run
+
+
 def read(reference: str, path: str) -> Callable[[], Any]:
     """Read 4 KiB of one file, out of an index that is stored."""
     import requests  # noqa: F401 - imports are not what is measured
@@ -184,6 +201,7 @@ WHAT: dict[str, Callable[..., Callable[[], Any]]] = {
     "decoder": decoder,
     "network": network,
     "files": files,
+    "moved": moved,
     "read": read,
     "many": many,
 }
