@@ -27,15 +27,20 @@ if TYPE_CHECKING:
     from didlab.blobs.info import clear_cache as clear_cache
     from didlab.demo import sandbox as sandbox
     from didlab.filesystem import ImageFileSystem as ImageFileSystem
+    from didlab.model.attestation import Attestation as Attestation
     from didlab.model.bundle import endpoints as endpoints
     from didlab.model.bundle import plan as plan
     from didlab.model.bundle import save as save
+    from didlab.model.completing import complete as complete
     from didlab.model.configuration import show_config as show_config
+    from didlab.model.copying import copy as copy
+    from didlab.model.images import images as images
     from didlab.model.layer import Layer as Layer
     from didlab.model.manifest import Manifest as Manifest
     from didlab.model.opening import open as open
     from didlab.model.registry import Registry as Registry
     from didlab.model.repository import Repository as Repository
+    from didlab.model.verifying import verify as verify
     from didlab.oci.reference import Reference as Reference
     from didlab.settings import set_options as set_options
     from didlab.versions import show_versions as show_versions
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; resolved on first use (PEP 562), so that importing
 # didlab stays cheap. test_import_cost.py holds this table equal to the block above.
 _PUBLIC = {
+    "Attestation": "didlab.model.attestation",
     "ImageFileSystem": "didlab.filesystem",
     "Layer": "didlab.model.layer",
     "Manifest": "didlab.model.manifest",
@@ -51,7 +57,10 @@ _PUBLIC = {
     "Repository": "didlab.model.repository",
     "cache_info": "didlab.blobs.info",
     "clear_cache": "didlab.blobs.info",
+    "complete": "didlab.model.completing",
+    "copy": "didlab.model.copying",
     "endpoints": "didlab.model.bundle",
+    "images": "didlab.model.images",
     "open": "didlab.model.opening",
     "plan": "didlab.model.bundle",
     "sandbox": "didlab.demo",
@@ -59,6 +68,7 @@ _PUBLIC = {
     "set_options": "didlab.settings",
     "show_config": "didlab.model.configuration",
     "show_versions": "didlab.versions",
+    "verify": "didlab.model.verifying",
 }
 
 #: What needs an extra: not among what ``from didlab import *`` loads.

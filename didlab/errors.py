@@ -17,7 +17,7 @@
     │   ├── RepositoryNotFound · ManifestNotFound · BlobNotFound
     │   ├── PlatformNotFound                   with the platforms that there are
     │   ├── LayerNotFound (IndexError)
-    │   └── PathNotFound (FileNotFoundError)   no such file in this layer or image
+    │   └── PathNotFound (FileNotFoundError)   no such file in this image, or on this machine
     ├── TransportError (ConnectionError)
     │   ├── ConnectFailed · TlsFailed · ProxyError
     │   ├── TimedOut (TimeoutError)            no answer, or silence, for too long
@@ -29,8 +29,13 @@
     ├── ProtocolError                          an answer that is not the registry API
     │   ├── BadContentType · BadRange · BadLink · BadHeader
     │   └── ContentEncodingRefused
+    ├── PushRefused                            a registry does not take what it is sent
+    │   ├── RegistryReadOnly                   it takes nothing at all
+    │   ├── TooLarge                           more than one request may bring
+    │   └── QuotaExceeded
     ├── IntegrityError (ValueError)
     │   ├── DigestMismatch · SizeMismatch
+    │   ├── FileChanged                        a local file is another one than was looked into
     │   └── TypeConfusion                      one document, two readings
     ├── LimitExceeded                          a budget: what, limit, seen
     ├── MalformedContent (ValueError)
@@ -39,7 +44,7 @@
     │   ├── CompressionInvalid · TarInvalid    a layer that cannot be read to its end
     │   └── UnsafeContent                      names that lead out of the image
     │       └── PathEscape · LinkEscape · NameCollision
-    ├── PathError (OSError)                    a path in an image that is no regular file
+    ├── PathError (OSError)                    a path, or local file, that cannot be read so
     │   ├── NotAFile (IsADirectoryError) · NotAFolder (NotADirectoryError)
     │   ├── LinkLoop                           links that lead in a circle, or through too many
     │   └── SpecialFile                        a device or fifo: there is nothing to read
@@ -75,6 +80,7 @@ __all__ = [
     "DidlabError",
     "DigestMismatch",
     "DiskFull",
+    "FileChanged",
     "HelperError",
     "IntegrityError",
     "InvalidArgument",
@@ -99,8 +105,11 @@ __all__ = [
     "PlatformNotFound",
     "ProtocolError",
     "ProxyError",
+    "PushRefused",
+    "QuotaExceeded",
     "RateLimited",
     "RealmRefused",
+    "RegistryReadOnly",
     "RepositoryNotFound",
     "ServerError",
     "SizeMismatch",
@@ -109,6 +118,7 @@ __all__ = [
     "TimedOut",
     "TlsFailed",
     "TokenInvalid",
+    "TooLarge",
     "TooManyRedirects",
     "TransportError",
     "Truncated",
@@ -297,7 +307,7 @@ class LayerNotFound(NotFound, IndexError):
 
 
 class PathNotFound(NotFound, FileNotFoundError):
-    """The layer or image has no such file; ``path`` is what was asked for."""
+    """No such file in the layer or image, or on this machine; ``path`` is what was asked for."""
 
     defaults: ClassVar[dict[str, Any]] = {"path": None}
     path: str | None
@@ -402,6 +412,26 @@ class ContentEncodingRefused(ProtocolError):
     """A blob was sent with a content coding that nobody asked for."""
 
 
+class PushRefused(DidlabError):
+    """The registry does not take what it was sent; ``status``, and its own ``code`` for why."""
+
+    defaults: ClassVar[dict[str, Any]] = {"status": None, "code": None}
+    status: int | None
+    code: str | None
+
+
+class RegistryReadOnly(PushRefused):
+    """The registry takes nothing: a mirror, a cache, or one under maintenance."""
+
+
+class TooLarge(PushRefused):
+    """413: more than the registry, or a proxy before it, takes in one request."""
+
+
+class QuotaExceeded(PushRefused):
+    """There is no more room for this user or project."""
+
+
 class IntegrityError(DidlabError, ValueError):
     """Content is not what its descriptor says."""
 
@@ -416,6 +446,13 @@ class DigestMismatch(IntegrityError):
 
 class SizeMismatch(IntegrityError):
     """The bytes are more or fewer than their descriptor says."""
+
+
+class FileChanged(IntegrityError):
+    """A local file changed since it was looked into; ``path`` names it."""
+
+    defaults: ClassVar[dict[str, Any]] = {"path": None}
+    path: str | None
 
 
 class TypeConfusion(IntegrityError):
@@ -475,7 +512,7 @@ class NameCollision(UnsafeContent):
 
 
 class PathError(DidlabError, OSError):
-    """A path inside an image cannot be used that way; ``path`` is what was asked for."""
+    """A path, in an image or here, cannot be used that way; ``path`` is what was asked for."""
 
     defaults: ClassVar[dict[str, Any]] = {"path": None}
     path: str | None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from command import Command, interrupt
+from rig.images import make_image, push_image
 from rig.lab import MANY
 from rig.registries import Registry
 
@@ -201,13 +202,16 @@ def test_tags_with_details(command: Command, lab: Registry) -> None:
     assert "multi" in ok(command("tags", "--details", f"{lab.host}/lab/app"))
 
 
-def test_a_tag_that_cannot_be_read_is_told(command: Command, lab: Registry) -> None:
-    done = command("tags", "--details", "--json", f"{lab.host}/lab/old")
+def test_a_tag_that_cannot_be_read_is_told(command: Command, own_registry: Registry) -> None:
+    image = make_image([{"a": b"a"}])
+    push_image(own_registry.host, "lab/broken", "1", image)
+    own_registry.blob_path(image.image_id).unlink()
+    done = command("tags", "--details", "--json", f"{own_registry.host}/lab/broken")
     assert done.returncode == 0
     assert json.loads(done.stdout)[0]["created"] is None
     assert done.stderr.startswith("didlab: warning: 1 tag could not be read, first 1: ")
     assert done.stderr.count("\n") == 1
-    assert command("tags", "--details", "-q", f"{lab.host}/lab/old").stderr == ""
+    assert command("tags", "--details", "-q", f"{own_registry.host}/lab/broken").stderr == ""
 
 
 def test_tags_wants_a_repository(command: Command, lab: Registry) -> None:

@@ -413,6 +413,24 @@ def test_extract_a_folder_and_what_is_left_out(command: Command, name: str) -> N
     assert row == f"csv,2,1,0,{2 * len(BINARY)},2"
 
 
+def test_extract_into_a_new_folder(command: Command, name: str) -> None:
+    done = command("extract", name, "/etc/passwd", "new/")
+    assert ok(done).strip() == os.path.join("new", "passwd")  # noqa: PTH118
+    assert (command.folder / "new/passwd").read_bytes() == PASSWD * 2
+
+
+def test_extract_portable_names_only(command: Command, server: FaultServer) -> None:
+    server.add_image("lab/app", "unportable", make_image([{"d": None, "d/nul": b"x"}]))
+    name = f"{server.host}/lab/app:unportable"
+    for flags in ([], ["--layer", "0"]):
+        done = command("extract", "--portable", *flags, name, "/d", "out")
+        assert done.returncode == 1
+        assert "device on Windows" in done.stderr
+    assert not (command.folder / "out").exists()
+    if os.name == "posix":
+        ok(command("extract", name, "/d", "out"))
+
+
 def test_extract_all(command: Command, name: str) -> None:
     done = command("extract", name, "/", "all")
     assert done.returncode == 0

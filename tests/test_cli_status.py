@@ -109,7 +109,6 @@ def test_bad_options(command: Command) -> None:
         ["tags", "x", "--timeout", "0"],
         ["tags", "x", "--timeout", "nan"],
         ["sandbox", "--port", "70000"],
-        ["save", "x", "-o", "-"],
         ["save", "x", "--over"],
         ["save", "x", "--workers", "0"],
         ["save", "x", "--wait", "-1"],

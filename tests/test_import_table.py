@@ -30,8 +30,12 @@ TABLE: dict[str, set[str]] = {
     "blobs": COMMON | {"oci"},
     "sources": COMMON | {"oci", "transport", "blobs"},
     "sources.base": COMMON | {"oci"},
+    # Archives are tars, read by what reads layers; files itself knows of no source but the port.
+    "sources.local": COMMON | {"oci", "blobs", "sources.base", "files"},
     "files": COMMON | {"oci", "blobs", "sources.base"},
     "export": COMMON | {"oci", "blobs", "sources.base"},
+    # Decoders are files' own; what writes layers anew needs them.
+    "export.recode": COMMON | {"oci", "blobs", "sources.base", "files", "export"},
     "export.push": COMMON | {"oci", "blobs", "sources.base", "transport", "export"},
     "views": {"errors", "oci", "sizes", "settings"},
     "model": COMMON | {"oci", "transport", "blobs", "sources", "files", "export", "views"},

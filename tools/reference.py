@@ -138,10 +138,11 @@ def api() -> str:
 
 def _returned() -> tuple[type[Any], ...]:
     """Classes without a public constructor that public calls return."""
+    from didlab.export.push_report import CopyReport
     from didlab.export.report import SaveReport
     from didlab.model.config import Config
 
-    return Config, SaveReport
+    return Config, SaveReport, CopyReport
 
 
 def _members(cls: type[Any]) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from didlab.cli import connection, messages, summary
 from didlab.cli.tables import Output, Table
 from didlab.errors import InvalidArgument
 from didlab.model import bundle, configuration
+from didlab.model.images import images as list_images
 from didlab.model.manifest import Manifest
 from didlab.model.opening import open as open_image
 from didlab.model.registry import Registry
@@ -40,10 +41,34 @@ def layers(args: argparse.Namespace) -> int:
     return 0
 
 
+def images(args: argparse.Namespace) -> int:
+    """List the images of an archive."""
+    found = Table.of(list_images(args.path))
+    Output(args.shape).table(found, "position", "name", "kind", "platform", "size", "image_id")
+    return 0
+
+
 def history(args: argparse.Namespace) -> int:
     """List the steps that made an image."""
     found = Table.of(_image(args).history())
     Output(args.shape).table(found, "position", "created", "layer", "size", "created_by")
+    return 0
+
+
+def referrers(args: argparse.Namespace) -> int:
+    """List what is attached to an image."""
+    found = Table.of(_image(args).referrers(args.artifact_type))
+    Output(args.shape).table(found, "kind", "digest", "platform", "found", "artifact_type")
+    return 0
+
+
+def attestations(args: argparse.Namespace) -> int:
+    """List the statements that are attached to an image, or show one."""
+    if args.show is not None:
+        Output(args.shape).json(_image(args).attestation(args.show).to_dict())
+        return 0
+    found = Table.of(_image(args).attestations())
+    Output(args.shape).table(found, "kind", "size", "digest", "platform", "predicate_type")
     return 0
 
 

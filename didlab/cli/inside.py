@@ -167,6 +167,7 @@ def extract(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         devices=args.devices,
         owner=args.owner,
+        portable=args.portable,
         **_manner(args),
     )
     output = Output(args.shape)

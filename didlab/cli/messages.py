@@ -30,7 +30,8 @@ _OPTIONS = tuple(
         (r"\bthe image's read\(\) sees", "without --layer, didlab cat sees"),
         (r"\bmirrors=", "--mirror"),
         (r"\bclient_cert=", "--client-cert"),
-        (r"\b(proxy|timeout|username|ca|wait)=(?=[\s,;)]|$)", r"--\1"),
+        (r"\bformat=['\"]([^'\"]*)['\"]", r"--format \1"),
+        (r"\b(proxy|timeout|username|ca|wait|since|compression|platform)=(?=[\s,;)]|$)", r"--\1"),
     )
 )
 

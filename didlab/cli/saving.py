@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from didlab.cli import choose, connection, messages
+from didlab.cli.arguments import is_tar
 from didlab.cli.tables import Output, Table
 from didlab.errors import DidlabError, InvalidArgument, WriteFailed, printable
 from didlab.export.names import archive_name
@@ -31,6 +32,8 @@ _GOES_ON = "what came is kept: the same command goes on from there"
 def save(args: argparse.Namespace) -> int:
     """Save every image; one that fails does not stop the others, unless they share a file."""
     output = Output(args.shape)
+    if args.output == "-":
+        return _stream(args)
     if args.output is not None:
         # No shell does so in --output=~/…, and not all do elsewhere.
         args.output = os.path.expanduser(args.output)  # noqa: PTH111 - keeps a slash at the end
@@ -57,7 +60,8 @@ def save(args: argparse.Namespace) -> int:
                 continue
             rows += _rows(report)
             if args.shape == "text":
-                _tell(report, output, hint=not args.quiet and args.format == "archive")
+                loadable = args.format in ("archive", "docker")
+                _tell(report, output, hint=not args.quiet and loadable)
     finally:
         # Also what was saved before Ctrl+C.
         if args.shape != "text":
@@ -65,11 +69,53 @@ def save(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _stream(args: argparse.Namespace) -> int:
+    """Write one tar to stdout; what a reader gets after a failure is no complete one."""
+    options = connection.options(args)
+    # No question is asked: whoever reads stdout waits.
+    several = args.platform if args.platform == "all" or isinstance(args.platform, list) else None
+    one = None if several is not None else args.platform
+    names = dict.fromkeys(args.references)
+    images = [open_image(reference, one, **options) for reference in names]
+    try:
+        report = bundle.save(images, sys.stdout.buffer, **_how(args, several))
+        sys.stdout.flush()
+    except WriteFailed as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None  # a closed pipe has a status of its own
+        raise
+    _notes(report, args)
+    return 0
+
+
+def _how(args: argparse.Namespace, several: str | list[str] | None) -> dict[str, Any]:
+    """Return what the options say about how to save."""
+    return {
+        "format": args.format,
+        "compression": args.compression,
+        "since": args.since,
+        "platform": several,
+        "overwrite": args.overwrite,
+        "progress": False if args.quiet else None,
+        "workers": args.workers,
+        "keep": args.keep,
+        **({} if args.wait is None else {"wait": args.wait}),
+    }
+
+
+def _notes(report: SaveReport, args: argparse.Namespace) -> None:
+    """Tell what was left out or written anew: nobody would guess it from the file."""
+    if args.quiet or (args.since is None and args.compression is None):
+        return
+    for note in report.notes:
+        messages.say(note)
+
+
 def together(args: argparse.Namespace) -> bool:
     """Whether several images go into one file: a tar that is named, or a layout."""
     if args.output is None:
         return False
-    named = args.output.lower().endswith(".tar") and not Path(args.output).is_dir()
+    named = is_tar(args.output) and not Path(args.output).is_dir()
     return named or args.format == "oci-dir"
 
 
@@ -90,23 +136,14 @@ def _run(images: list[Manifest], args: argparse.Namespace, written: set[Path]) -
     try:
         target = _target(images, args, several, written)
         left = set(_left_over(target))
-        made = bundle.save(
-            images,
-            target,
-            format=args.format,
-            platform=several,
-            overwrite=args.overwrite,
-            progress=False if args.quiet else None,
-            workers=args.workers,
-            keep=args.keep,
-            **({} if args.wait is None else {"wait": args.wait}),
-        )
+        made = bundle.save(images, target, **_how(args, several))
     except DidlabError as error:
         messages.fail(error, _more(target, left))
         return None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_more(target, left)) from None
     written.add(target)
+    _notes(made, args)
     return made
 
 

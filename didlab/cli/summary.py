@@ -10,14 +10,17 @@ from didlab.cli.tables import Output, Table, cut, text_lines
 from didlab.errors import NotAnImage, printable
 from didlab.model.config import Config
 from didlab.model.manifest import Manifest
+from didlab.oci import artifacts
 from didlab.sizes import human
 from didlab.views import text
 
 
 def facts(image: Manifest) -> dict[str, Any]:
-    """Return what ``didlab inspect --json`` shows; ``config`` is null for artifacts."""
-    config = _config(image)
+    """Return what ``didlab inspect --json`` shows; an artifact has its type, and no config."""
+    config = _config(image)  # an image in a file has its name from now on
+    kind = artifacts.type_of(image._document())
     return {
+        **({} if kind is None else {"artifact_type": kind}),
         "reference": str(image.reference),
         "digest": image.digest(),
         "media_type": image.media_type(),
@@ -66,6 +69,7 @@ def rows(image: Manifest, found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("reference", found["reference"]),
         ("digest", found["digest"]),
         ("media_type", found["media_type"]),
+        ("artifact_type", _artifact(found.get("artifact_type"))),
         ("platforms", ", ".join(names)),
         ("image_id", found["image_id"]),
         ("size", found["size"]),
@@ -109,6 +113,10 @@ def _shown(name: str, value: Any, person: bool) -> str:
     if name == "created":
         return f"{text.moment(value)} UTC"
     return printable(value, 4000)
+
+
+def _artifact(kind: str | None) -> str | None:
+    return None if kind is None else artifacts.described(kind)
 
 
 def _platform(config: Config) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ from didlab.blobs.refusals import translated
 from didlab.errors import DestinationExists
 from didlab.export import engine, plan, stored
 from didlab.export.blobwork import BlobWork
-from didlab.export.content import Content
 from didlab.export.output import PartialFile, exists
 from didlab.export.plan import Hole, SavePlan
-from didlab.export.report import Made, SaveReport, report
+from didlab.export.report import Made, SaveReport
 from didlab.export.running import Manner, note_every, run
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
@@ -26,19 +25,11 @@ from didlab.sources.base import Source
 _READ = 1024 * 1024
 
 
-def save_archive(
-    contents: Sequence[Content],
-    source_of: Callable[[str], Source],
-    target: Path,
-    manner: Manner,
-) -> SaveReport:
-    """Write images as one combined archive. See `didlab.Manifest.save` and `didlab.save`.
-
-    ``source_of`` says where the blob with a digest comes from.
-    """
-    planned = plan.archive(contents)
-    made = _save(planned, lambda hole: source_of(hole.descriptor.digest), target, manner)
-    return report(target, contents, planned.size, made)
+def save_planned(
+    planned: SavePlan, source_of: Callable[[str], Source], target: Path, manner: Manner
+) -> Made:
+    """Write an archive; ``source_of`` says where the blob with a digest comes from."""
+    return _save(planned, lambda hole: source_of(hole.descriptor.digest), target, manner)
 
 
 def save_blob(

@@ -43,6 +43,8 @@ class Segment:
     began: float = field(default_factory=time.monotonic)
     came: int = 0
     place: str = ""
+    #: How far bytes may have been written that `BlobWork.wrote` was not told of yet.
+    granted: int = 0
     _noted: int = 0
     _hasher: Any = None
 
@@ -145,7 +147,9 @@ class BlobWork:
     def split(self, segment: Segment, at: int) -> Segment | None:
         """Cut a stretch that is under way; return the second part, waiting, or None."""
         with self._lock:
-            if segment not in self.segments or not segment.position <= at < segment.stop:
+            # Bytes on their way to the disk belong to the first part, or they would be in both.
+            begun = max(segment.position, segment.granted)
+            if segment not in self.segments or not begun <= at < segment.stop:
                 return None
             rest = Segment(at, at, segment.stop, split=True)
             segment.stop = at
@@ -175,7 +179,9 @@ class BlobWork:
     def allow(self, segment: Segment, length: int) -> int:
         """Return how many of the bytes that came are still wanted here."""
         with self._lock:
-            return min(length, segment.stop - segment.position)
+            length = min(length, segment.stop - segment.position)
+            segment.granted = segment.position + length
+            return length
 
     def wrote(self, segment: Segment, data: bytes, note: Callable[[Stretch], None]) -> None:
         """Take note of bytes that have been written at the segment's position."""

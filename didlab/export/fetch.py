@@ -10,8 +10,8 @@ from didlab.export.lanes import BUDGET, FAILURES, PROGRESS
 from didlab.sources.base import BlobReader
 
 
-def resuming(reader: BlobReader) -> Iterator[bytes]:
-    """Yield a blob's bytes, continued where a connection broke.
+def resuming(reader: BlobReader, start: int = 0) -> Iterator[bytes]:
+    """Yield a blob's bytes from ``start`` on, continued where a connection broke.
 
     Raises
     ------
@@ -20,7 +20,7 @@ def resuming(reader: BlobReader) -> Iterator[bytes]:
     LimitExceeded
         The place serves no ranges and starting again has cost more than it should.
     """
-    position = failures = spent = 0
+    position, failures, spent = start, 0, 0
     while True:
         before = position
         try:

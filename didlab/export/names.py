@@ -5,6 +5,7 @@ from __future__ import annotations
 from didlab.oci import digest as digests
 from didlab.oci import media_types
 from didlab.oci.descriptor import Descriptor
+from didlab.oci.local_name import LocalName
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
 
@@ -27,12 +28,16 @@ def archive_name(reference: Reference, platform: Platform | None) -> str:
     'o_app_2_linux_arm_v7.tar'
     >>> archive_name(Reference.parse("app"), Platform("windows", "amd64", "", "10.0.17763.1"))
     'app_latest_windows_amd64_10.0.17763.1.tar'
+    >>> archive_name(LocalName.of("/srv/backup.tar.gz"), Platform("linux", "amd64"))
+    'backup_linux_amd64.tar'
     """
     repository = reference.repository
     if reference.registry == "docker.io":
         repository = repository.removeprefix("library/")
     version = reference.tag
-    if version is None:
+    if isinstance(reference, LocalName):
+        version = reference.label or ""
+    elif version is None:
         version = digests.encoded(reference.digest or "sha256:latest")[:12]
     parts: tuple[str, ...] = ()
     if platform is not None:

@@ -246,13 +246,13 @@ class PartialFile:
         assert self._descriptor is not None
         with translated(self.target):
             os.ftruncate(self._descriptor, self.size)
-            _durable(self._descriptor)
+            durable(self._descriptor)
             if not overwrite and os.path.lexists(self.target):
                 raise exists(self.target)
             self._close()  # Windows renames no open file
             self.path.replace(self.target)
         partial.live.discard(self.path.name)
-        _sync_folder(self.target.parent)
+        sync_folder(self.target.parent)
 
     def release(self) -> None:
         """Leave the file for the next process that wants the same content."""
@@ -283,7 +283,7 @@ class PartialFile:
             os.close(descriptor)
 
 
-def _durable(descriptor: int) -> None:
+def durable(descriptor: int) -> None:
     """Wait until a file is on the disk: it may take long, and cannot be interrupted itself."""
     own = os.dup(descriptor)
 
@@ -321,7 +321,8 @@ def _check_room(folder: Path, target: Path, size: int) -> None:
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut."""
     # Only then does the name survive a power cut; Windows neither needs nor allows it.
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -17,8 +17,9 @@ from didlab.export.content import Content, identity
 from didlab.oci import digest as digests
 from didlab.oci import media_types
 from didlab.oci.descriptor import Descriptor
+from didlab.oci.local_name import LocalName
 from didlab.oci.platform import Platform
-from didlab.oci.reference import Reference
+from didlab.oci.reference import Reference, valid_tag
 
 BLOCK = 512
 #: The file that makes a folder or tar an image layout (image-layout.md).
@@ -64,29 +65,40 @@ class SavePlan:
         return identity(parts)
 
     @property
+    def parts(self) -> list[Piece | Hole]:
+        """Pieces and holes in the order of the file."""
+        found: list[Piece | Hole] = [*self.pieces, *self.holes]
+        return sorted(found, key=lambda part: part.offset)
+
+    @property
     def to_fetch(self) -> int:
         """Bytes of blobs."""
         return sum(hole.descriptor.size for hole in self.holes)
 
 
 def archive(contents: Sequence[Content]) -> SavePlan:
-    """Plan the combined archive of one or more images.
+    """Plan the combined archive of one or more images."""
+    return lay_out(members(contents).items())
+
+
+def members(contents: Sequence[Content]) -> dict[str, bytes | Descriptor]:
+    """Return what the combined archive holds, in order.
 
     The three documents that readers look for come first, then everything small, then the layers,
     each blob once: a reader of a stream knows what it sees.
     """
-    members: dict[str, bytes | Descriptor] = {
+    found: dict[str, bytes | Descriptor] = {
         "oci-layout": LAYOUT,
         "index.json": index_json(contents),
         "manifest.json": _docker_manifests(contents),
     }
     for content in contents:
         for document in content.documents:
-            members.setdefault(blob_path(document.digest), document.raw)
+            found.setdefault(blob_path(document.digest), document.raw)
     for content in contents:
         for blob in content.blobs:
-            members.setdefault(blob_path(blob.digest), blob)
-    return _lay_out(members.items())
+            found.setdefault(blob_path(blob.digest), blob)
+    return found
 
 
 def single_blob(descriptor: Descriptor) -> SavePlan:
@@ -99,7 +111,8 @@ def blob_path(digest: str) -> str:
     return f"blobs/{digests.algorithm(digest)}/{digests.encoded(digest)}"
 
 
-def _lay_out(members: Iterable[tuple[str, bytes | Descriptor]]) -> SavePlan:
+def lay_out(members: Iterable[tuple[str, bytes | Descriptor]]) -> SavePlan:
+    """Return the tar of these members, each known content or a blob."""
     pieces: list[Piece] = []
     holes: list[Hole] = []
     offset = 0
@@ -135,7 +148,7 @@ def _header(name: str, size: int) -> bytes:
 def index_json(contents: Sequence[Content], others: Sequence[dict[str, Any]] = ()) -> bytes:
     """Return the ``index.json`` of an image layout; ``others`` are entries to keep before."""
     entries = [*others, *(entry(content) for content in contents)]
-    return _json({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries})
+    return dump({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": entries})
 
 
 def entry(content: Content) -> dict[str, Any]:
@@ -152,6 +165,9 @@ def entry(content: Content) -> dict[str, Any]:
             "io.containerd.image.name": _tagged(reference),
             "org.opencontainers.image.ref.name": reference.tag,
         }
+    elif isinstance(reference, LocalName) and valid_tag(reference.label):
+        # A layout's bare tag stays one; nobody says of which repository.
+        made["annotations"] = {"org.opencontainers.image.ref.name": reference.label}
     if len(content.images) == 1 and root.digest == content.images[0].manifest.digest:
         made["platform"] = _platform(content.images[0].platform)
     return made
@@ -162,15 +178,19 @@ def _docker_manifests(contents: Sequence[Content]) -> bytes:
     items = []
     for content in contents:
         manifest = content.images[0].manifest
-        tags = [] if content.reference.tag is None else [_familiar(content.reference)]
         items.append(
             {
                 "Config": blob_path(manifest.config.digest),
-                "RepoTags": tags,
+                "RepoTags": repo_tags(content),
                 "Layers": [blob_path(layer.digest) for layer in manifest.layers],
             }
         )
-    return _json(items)
+    return dump(items)
+
+
+def repo_tags(content: Content) -> list[str]:
+    """Return the names under which Docker and podman are to have an image."""
+    return [] if content.reference.tag is None else [_familiar(content.reference)]
 
 
 def _tagged(reference: Reference) -> str:
@@ -192,5 +212,6 @@ def _platform(platform: Platform) -> dict[str, Any]:
     return made
 
 
-def _json(value: object) -> bytes:
+def dump(value: object) -> bytes:
+    """Return JSON, the same for the same value."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8")

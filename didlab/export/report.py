@@ -35,8 +35,9 @@ class SavedImage:
     ----------
     reference : str
         Its canonical name.
-    digest : str
-        Digest of what the name stands for in the file: the ID in containerd's stores.
+    digest : str or None
+        Digest of what the name stands for in the file: the ID in containerd's stores. None in
+        a plain docker-archive, which has no manifest.
     image_id : str
         Digest of the config: the ID in Docker's older stores and podman.
     platforms : tuple of str
@@ -44,7 +45,7 @@ class SavedImage:
     """
 
     reference: str
-    digest: str
+    digest: str | None
     image_id: str
     platforms: tuple[str, ...]
 
@@ -55,11 +56,12 @@ class SaveReport(os.PathLike[str]):
 
     Attributes
     ----------
-    path : Path
-        The file, or the folder of an OCI layout.
+    path : Path or None
+        The file, or the folder of an OCI layout; None where it went into a stream.
     digest : str or None
         Digest of the image's manifest or index (of the blob, for a layer): what containerd's
-        stores show as ID. None for several images: see ``images``.
+        stores show as ID. None for several images (see ``images``), and for a plain
+        docker-archive, which has no manifest.
     image_id : str or None
         Digest of the config: what ``docker images`` and podman show after loading.
     platform : str or None
@@ -78,7 +80,7 @@ class SaveReport(os.PathLike[str]):
         Every image inside.
     """
 
-    path: Path
+    path: Path | None
     digest: str | None
     image_id: str | None
     platform: str | None
@@ -101,10 +103,12 @@ class SaveReport(os.PathLike[str]):
         return self.reused
 
     def __fspath__(self) -> str:
+        if self.path is None:
+            raise TypeError("this went into a stream: there is no path")
         return os.fspath(self.path)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return "a stream" if self.path is None else str(self.path)
 
     def __repr__(self) -> str:
         how = f"{human(self.downloaded)} downloaded"
@@ -115,17 +119,24 @@ class SaveReport(os.PathLike[str]):
         shown = self.image_id or self.digest
         name = shown[:19] if shown else f"{len(self.images)} images"
         return (
-            f"<SaveReport {printable(self.path, 2000)}{what} · {name} · {human(self.size)} · {how} "
+            f"<SaveReport {printable(self, 2000)}{what} · {name} · {human(self.size)} · {how} "
             f"in {self.seconds:.1f} s>"
         )
 
 
-def report(path: Path, contents: Sequence[Content], size: int, made: Made) -> SaveReport:
-    """Return the report on images that were saved."""
+def report(
+    path: Path | None,
+    contents: Sequence[Content],
+    size: int,
+    made: Made,
+    *,
+    manifests: bool = True,
+) -> SaveReport:
+    """Return the report on images that were saved, with their ``manifests`` or without."""
     images = tuple(
         SavedImage(
             reference=str(content.reference),
-            digest=content.root.digest,
+            digest=content.root.digest if manifests else None,
             image_id=content.images[0].manifest.config.digest,
             platforms=tuple(str(image.platform) for image in content.images),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -55,6 +56,10 @@ class _Decoded:
 
 
 _decoded = _Decoded()
+
+if hasattr(os, "register_at_fork"):
+    # A lock that another thread held at the fork would stay held for ever in the child.
+    os.register_at_fork(after_in_child=lambda: globals().__setitem__("_decoded", _Decoded()))
 
 
 def forget() -> None:

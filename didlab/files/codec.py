@@ -28,6 +28,7 @@ def dump_index(index: LayerIndex) -> bytes:
         "diff_id": index.diff_id,
         "length": index.length,
         "warnings": list(index.warnings),
+        "vouched": index.vouched,
     }
     sections = _dump_rows(index.table)
     if index.spans is not None:
@@ -39,7 +40,7 @@ def dump_index(index: LayerIndex) -> bytes:
     return build(facts, sections)
 
 
-def load_index(content: bytes, digest: str, size: int) -> LayerIndex:
+def load_index(content: bytes, digest: str, size: int, vouched: str = "") -> LayerIndex:
     """Return the index that `dump_index` stored; its parts are read when they are asked for.
 
     Raises
@@ -50,7 +51,7 @@ def load_index(content: bytes, digest: str, size: int) -> LayerIndex:
     with _strictly():
         stored = Sections(content)
         facts = stored.facts
-        if (facts["digest"], facts["size"]) != (digest, size):
+        if (facts["digest"], facts["size"], facts["vouched"]) != (digest, size, vouched):
             raise MalformedContent("a stored index is about another blob")
         length = int(facts["length"])
         return LayerIndex(
@@ -65,6 +66,7 @@ def load_index(content: bytes, digest: str, size: int) -> LayerIndex:
             diff_id=facts["diff_id"],
             length=length,
             warnings=tuple(facts["warnings"]),
+            vouched=vouched,
         )
 
 

@@ -171,7 +171,7 @@ def extract(
         else:
             done = _several(options, rows, target, needed, given=not inside)
     return Extracted(
-        target, done.files, done.directories, done.links, done.bytes, tuple(done.skipped)
+        target, done.files, done.directories, done.links, done.written, tuple(done.skipped)
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import sys
 import time
 
 from didlab.files.below import Folder, Stat
@@ -49,4 +50,6 @@ def _age(found: Stat) -> float:
 
 
 def _own(found: Stat) -> bool:
-    return os.name != "posix" or found.st_uid == os.geteuid()
+    if sys.platform == "win32":
+        return True
+    return found.st_uid == os.geteuid()

@@ -43,7 +43,7 @@ class Tally:
     files: int = 0
     directories: int = 0
     links: int = 0
-    bytes: int = 0
+    written: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def skip(self, path: bytes, why: str) -> None:
@@ -120,7 +120,7 @@ class Writer:
         elif content is None and (entry.type == HARDLINK or entry.size):
             self.tally.skip(entry.path, "its content is not in the image")
         else:
-            self.tally.bytes += self._maker.file(parent, entry, content, parts)
+            self.tally.written += self._maker.file(parent, entry, content, parts)
             self.tally.files += 1
 
     def _root(self, entry: Entry) -> None:

@@ -30,6 +30,8 @@ class LayerIndex:
         Digest of the uncompressed tar; None where only a table of contents was read.
     length : int
         Bytes of the uncompressed tar; 0 where only a table of contents was read.
+    vouched : str
+        The table of contents that was read, which a manifest has to vouch for; else empty.
     warnings : tuple of str
         What is unusual about the layer, though readable.
     """
@@ -48,6 +50,7 @@ class LayerIndex:
         diff_id: str | None = None,
         length: int = 0,
         warnings: tuple[str, ...] = (),
+        vouched: str = "",
     ) -> None:
         self.digest = digest
         self.size = size
@@ -56,6 +59,7 @@ class LayerIndex:
         self.diff_id = diff_id
         self.length = length
         self.warnings = warnings
+        self.vouched = vouched
         self._table = Once(table)
         self._spans = Once(spans)
         self._chunks = Once(chunks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -99,29 +100,59 @@ class _Recent(Generic[T]):
             self._known.clear()
             self._weight = 0
 
+    def after_fork(self) -> None:
+        """Begin anew: the fork may have come in the middle of a change."""
+        self._lock = threading.Lock()
+        self._known = OrderedDict()
+        self._weight = 0
+
 
 _indexes: _Recent[LayerIndex] = _Recent(ENTRIES)
 _merged: _Recent[Merged] = _Recent(ENTRIES)
 
+if hasattr(os, "register_at_fork"):
+    # A lock that another thread held at the fork would stay held for ever in the child.
+    os.register_at_fork(after_in_child=_indexes.after_fork)
+    os.register_at_fork(after_in_child=_merged.after_fork)
 
-def index(digest: str, size: int) -> LayerIndex | None:
-    """Return the index of a layer if it was made before; no I/O beyond the local store."""
-    found = _indexes.get((digest, size))
+
+def index(digest: str, size: int, table: str = "") -> LayerIndex | None:
+    """Return the index of a layer if it was made before; no I/O beyond the local store.
+
+    ``table`` names the table of contents that an image's manifest vouches for: an index made of it
+    is for images only that vouch for the same. One that was made by a pass is for all of them.
+    """
+    found = _index(digest, size, "")
+    return _index(digest, size, table) if found is None and table else found
+
+
+def _index(digest: str, size: int, table: str) -> LayerIndex | None:
+    key = (digest, size, table)
+    found = _indexes.get(key)
     if found is None:
-        found = _load(f"index {digest}", lambda raw: codec.load_index(raw, digest, size))
+        found = _load(
+            _index_name(digest, table), lambda raw: codec.load_index(raw, digest, size, table)
+        )
         if found is not None:
-            _indexes.put((digest, size), found, found.rows)
+            _indexes.put(key, found, found.rows)
     return found
+
+
+def _index_name(digest: str, table: str) -> str:
+    return " ".join(filter(None, ["index", digest, table]))
 
 
 def keep_index(made: LayerIndex) -> None:
     """Remember an index, in the local store as well where there is one."""
-    _indexes.put((made.digest, made.size), made, made.rows)
-    _keep(f"index {made.digest}", lambda: codec.dump_index(made))
+    _indexes.put((made.digest, made.size, made.vouched), made, made.rows)
+    _keep(_index_name(made.digest, made.vouched), lambda: codec.dump_index(made))
 
 
 def merged(layers: Sequence[str]) -> Merged | None:
-    """Return the merged file system of layers, base first, if it was made before."""
+    """Return the merged file system of layers, base first, if it was made before.
+
+    ``layers`` are digests, each with the table of contents that is vouched for, if there is one.
+    """
     key = tuple(layers)
     found = _merged.get(key)
     if found is None:

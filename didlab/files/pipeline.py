@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 #: Items that wait for the caller.
 _DEPTH = 6
+#: Seconds that the thread gets to end when the caller gives up.
+_LEAVE = 1.0
 
 
 def ahead(items: Iterable[T], abort: Callable[[], object]) -> Generator[T]:
@@ -69,5 +71,7 @@ def ahead(items: Iterable[T], abort: Callable[[], object]) -> Generator[T]:
         stop.set()
         if not finished:
             abort()
+            # What it may be writing to is put away next.
+            thread.join(_LEAVE)
     if errors:
         raise errors[0]

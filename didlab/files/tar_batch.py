@@ -97,9 +97,23 @@ class Batch:
             self._gather(part, runs, {row + count for count, (row, _) in enumerate(others)})
 
     def finish(self) -> Table:
-        """Make the table."""
+        """Make the table; of a path that came again, unwanted, nothing stays captured."""
         self.flush()
+        if self.captured:
+            self._only_last()
         return Table.joined(self._parts) if self._parts else Table.of([])
+
+    def _only_last(self) -> None:
+        """Drop contents that are not those of the last file of their path: that one holds."""
+        last: dict[bytes, tuple[int, int]] = {}
+        for part in self._parts:
+            for row, path in enumerate(part.paths):
+                if path in self.captured and part.types[row] == table.FILE:
+                    last[path] = part.sizes[row], part.offsets[row]
+        for path, (size, offset) in last.items():
+            # What is empty lies nowhere.
+            if size != len(self.captured[path]) or (size and offset != self._places[path]):
+                del self.captured[path]
 
     def _weigh(self, more: int) -> None:
         self._text += more

@@ -30,6 +30,10 @@ class Finder(Protocol):
     def kind(self) -> str:
         """``"estargz"`` or ``"chunked"``: how `decode` reads this layer's chunks."""
 
+    @property
+    def digest(self) -> str:
+        """What the annotation promises of the table."""
+
     def read(
         self, read_at: Callable[[int, int], bytes], size: int, limits: Limits = DEFAULT
     ) -> tuple[Table, Chunks]:
@@ -60,6 +64,12 @@ def find(descriptor: Descriptor) -> Finder | None:
 
     # A zstd layer that was converted by stargz's tools has the annotations of both.
     return chunked.find(descriptor.annotations) or estargz.find(descriptor.annotations)
+
+
+def vouched(descriptor: Descriptor) -> str:
+    """Return which table of contents a descriptor vouches for; empty for none."""
+    finder = find(descriptor)
+    return "" if finder is None else f"{finder.kind} {finder.digest}"
 
 
 def decode(kind: str, chunk: Chunk, data: bytes, limits: Limits = DEFAULT) -> bytes:

@@ -5,6 +5,7 @@ Needs fsspec: ``pip install "didlab[fs]"``.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -443,7 +444,9 @@ class ImageFileSystem(AbstractFileSystem, metaclass=_ByAddress):  # type: ignore
         """
         named = self._strip_protocol(list(rpath) if isinstance(rpath, list | tuple) else [rpath])
         left_out = _LeftOut(set(named))
-        super().get(rpath, lpath, recursive=recursive, left_out=left_out, **options)
+        view = self._view()
+        with view.gathering(self._files_of(view, named) if recursive or len(named) > 1 else ()):
+            super().get(rpath, lpath, recursive=recursive, left_out=left_out, **options)
         if left_out.names:
             some = ", ".join(map(errors.printable, left_out.names[:3]))
             _log.warning(
@@ -452,6 +455,15 @@ class ImageFileSystem(AbstractFileSystem, metaclass=_ByAddress):  # type: ignore
                 some,
                 " …" if len(left_out.names) > 3 else "",
             )
+
+    def _files_of(self, view: View, names: list[str]) -> Iterator[int]:
+        """Yield the rows of paths, and of all that lies below them."""
+        for name in names:
+            with contextlib.suppress(*NO_SUCH):
+                for _, row in view.walk(name, None, withdirs=False):
+                    leads = view.leads(row) if view.type(row) == SYMLINK else row
+                    if leads is not None:
+                        yield leads
 
     def get_file(
         self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **options: Any

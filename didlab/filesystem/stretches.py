@@ -45,23 +45,25 @@ def read(
         for number in numbers:
             out[number] = error
 
-    for row, numbers in _rows(view, wanted, failed):
-        try:
-            content = view.content(row)
-        except (errors.DidlabError, OSError) as error:
-            failed(numbers, error)
-            continue
-        places = sorted(
-            (*stretch(content.size, begins[number], ends[number]), number) for number in numbers
-        )
-        for start, end, group in joined(places, _GAP if gap is None else gap):
+    rows = _rows(view, wanted, failed)
+    with view.gathering([row for row, _ in rows]):
+        for row, numbers in rows:
             try:
-                data = content.read_at(start, end) if start < end else b""
+                content = view.content(row)
             except (errors.DidlabError, OSError) as error:
-                failed([number for _, _, number in group], error)
+                failed(numbers, error)
                 continue
-            for begin, stop, number in group:
-                out[number] = data[begin - start : stop - start]
+            places = sorted(
+                (*stretch(content.size, begins[number], ends[number]), number) for number in numbers
+            )
+            for start, end, group in joined(places, _GAP if gap is None else gap):
+                try:
+                    data = content.read_at(start, end) if start < end else b""
+                except (errors.DidlabError, OSError) as error:
+                    failed([number for _, _, number in group], error)
+                    continue
+                for begin, stop, number in group:
+                    out[number] = data[begin - start : stop - start]
     return out
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,6 +47,8 @@ class View:
     #: The content's own digest: the same files have the same one.
     digest: str
     content: Callable[[int], Content]
+    #: Told before the content of many rows is asked for; told of none when that is over.
+    gather: Callable[[Iterable[int]], None]
     #: The layer that all is of; None where the table says.
     layer: int | None = None
     _leads: dict[int, int | None] = field(default_factory=dict)
@@ -60,6 +63,15 @@ class View:
             if plain is None:
                 raise
             return links.resolve(self.table, plain, follow_last=follow)
+
+    @contextlib.contextmanager
+    def gathering(self, rows: Iterable[int]) -> Iterator[None]:
+        """Have layers that no range can be read of read once for these rows, not for each."""
+        self.gather(row for row in rows if row != links.ROOT)
+        try:
+            yield
+        finally:
+            self.gather(())
 
     def path(self, row: int) -> bytes:
         """Return the path of a row."""
@@ -150,7 +162,12 @@ def of_image(manifest: Manifest, manner: Manner, capture: Capture) -> View:
     layers = Layers(manifest, manner)
     found = layers.merged(capture)
     digest = manifest._image().digest
-    return View(found.table, digest, lambda row: layers.merged_content(row, found))
+    return View(
+        found.table,
+        digest,
+        lambda row: layers.merged_content(row, found),
+        lambda rows: layers.gather(found.table, rows),
+    )
 
 
 def of_layer(manifest: Manifest, which: int | str, manner: Manner, capture: Capture) -> View:
@@ -175,12 +192,15 @@ def of_layer(manifest: Manifest, which: int | str, manner: Manner, capture: Capt
         origin = table.origins[row] if table.origins is not None else -1
         # Captured by the name that the layer has it under, the last of that name.
         stored = index.table.paths[origin]
-        known = index.captured.get(stored, layers.captured.get(stored))
+        known = layers.came(index, stored)
         if known is not None and index.table.find(stored) == origin:
             return Bytes(known)
         return layers.content(position, index, table.entry(row), origin)
 
-    return View(table, layer.digest, content, position)
+    def gather(rows: Iterable[int]) -> None:
+        layers.gather(table, rows, position)
+
+    return View(table, layer.digest, content, gather, position)
 
 
 def _lost(table: Table, row: int) -> bool:

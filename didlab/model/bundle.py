@@ -14,7 +14,8 @@ from didlab.model import saving
 from didlab.model.manifest import Manifest
 from didlab.model.opening import open as open_image
 from didlab.model.registry import Registry
-from didlab.model.saving import Platforms
+from didlab.model.saving import Platforms, Target
+from didlab.model.since import What as Since
 from didlab.oci.digest import is_digest
 from didlab.oci.reference import Reference
 from didlab.views import frames
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
     from didlab.export.content import Content
 
 #: What names images: one or several references or manifests.
-What = str | Reference | Manifest | Iterable[str | Reference | Manifest]
+One = str | os.PathLike[str] | Reference | Manifest
+What = One | Iterable[One]
 
 
 def save(
     what: What,
-    path: str | os.PathLike[str],
+    path: Target,
     *,
     format: str = "archive",  # noqa: A002
+    compression: str | None = None,
+    since: Since | None = None,
     platform: Platforms = None,
     overwrite: bool = False,
     progress: Any = None,
@@ -48,10 +52,10 @@ def save(
     what : reference or Manifest, or several
         The images. Every loader takes the archive as a docker-archive; as an OCI archive those
         do that know several images, where all manifests are OCI's.
-    path : path-like
-        The file; for ``format="oci-dir"`` the folder.
-    format : str
-        ``"archive"`` (the default) or ``"oci-dir"``, an OCI image layout.
+    path : path-like or binary file object
+        The file; for ``format="oci-dir"`` the folder. Otherwise as for `Manifest.save`.
+    format, compression, since
+        As for `Manifest.save`.
     platform : str, list of str, optional
         As for `Manifest.save`.
     overwrite, progress, workers, wait, keep
@@ -76,7 +80,15 @@ def save(
     """
     manner = Manner(overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep)
     manifests = opened(what, options)
-    return saving.save(manifests, path, format=format, platform=platform, manner=manner)
+    return saving.save(
+        manifests,
+        path,
+        format=format,
+        compression=compression,
+        since=since,
+        platform=platform,
+        manner=manner,
+    )
 
 
 def plan(what: What, *, platform: Platforms = None, **options: Any) -> pd.DataFrame:

@@ -31,11 +31,16 @@ def extract(
     devices: bool,
     owner: bool,
     portable: bool,
+    gather: Callable[[Table, Iterator[int]], object] = lambda _table, _rows: None,
 ) -> Extracted:
-    """Write what lies at and below a path; ``content`` gives that of a row of the table."""
+    """Write what lies at and below a path; ``content`` gives that of a row of the table.
+
+    ``gather`` is told beforehand which rows will be asked for.
+    """
     wanted = paths.normalise(path)
     row = links.resolve(table, wanted)
     root = b"/" if row == links.ROOT else table.paths[row]
+    gather(table, _below(table, row, root))
     return write(
         ((table.entry(one), _opener(table, one, content)) for one in _below(table, row, root)),
         Path(dest).expanduser(),

@@ -286,6 +286,7 @@ class ImageFiles:
             devices=devices,
             owner=owner,
             portable=portable,
+            gather=layers.gather,
         )
 
     # --- how ---------------------------------------------------------------------------------

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from didlab import _pausing as pausing
 from didlab import settings
-from didlab.blobs import store as stores
-from didlab.blobs.ingest import Ingest
 from didlab.errors import (
     BlobNotFound,
     DigestMismatch,
     IntegrityError,
     LimitExceeded,
-    LocalStoreError,
     MalformedContent,
     ProtocolError,
     Unsupported,
@@ -30,13 +27,19 @@ from didlab.files import kept, toc
 from didlab.files.blocks import fetch
 from didlab.files.index import LayerIndex
 from didlab.files.scan import Scan
+from didlab.files.underway import Claim, Key, claims
 from didlab.files.wellknown import Capture
+from didlab.model.keeping import Keeping, bring
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.sources.base import BlobReader, Source
 
 #: Layers that are read at the same time where nobody says otherwise.
 TOGETHER = 4
+#: Seconds that a thread which was called off gets to put away what it began.
+LEAVE = 2.0
+
+Claimed = dict[Key, Claim]
 
 _log = logging.getLogger("didlab")
 
@@ -69,8 +72,10 @@ def indexes(
     title: str,
     manner: Manner,
     capture: Capture | None = None,
-) -> tuple[list[LayerIndex], dict[bytes, bytes]]:
-    """Return the index of each layer, and what was captured on the way, upper layers first.
+) -> tuple[list[LayerIndex], dict[str, dict[bytes, bytes]]]:
+    """Return the index of each layer, and what was captured on the way, by layer's digest.
+
+    However many threads want a layer, one of them lists it and the others wait.
 
     Raises
     ------
@@ -78,25 +83,76 @@ def indexes(
         A layer's blob, or what it decompresses to, is not what was promised.
     CompressionInvalid, TarInvalid, LimitExceeded, BlobNotFound, TransportError
     """
-    found: dict[str, LayerIndex] = {}
-    missing: dict[str, Descriptor] = {}
-    for one in wanted:
-        descriptor = one.descriptor
-        known = kept.index(descriptor.digest, descriptor.size) or _listed(source, descriptor)
-        if known is not None:
-            found[descriptor.digest] = known
+    found: dict[Key, LayerIndex] = {}
+    captured: dict[str, dict[bytes, bytes]] = {}
+    missing = {_key(one.descriptor): one.descriptor for one in wanted}
+    while missing := _unknown(missing, found):
+        own, others = claims.take(missing)
+        try:
+            # Somebody may have listed one between the look and the claim.
+            rest = _unknown({key: missing[key] for key in own}, found)
+            for key in [key for key in own if key not in rest]:
+                own[key].finish(found[key])
+
+            def done(made: LayerIndex, own: Claimed = own) -> None:
+                own[made.digest, made.size].finish(made)
+
+            for made, content in _made(source, list(rest.values()), title, manner, capture, done):
+                found[made.digest, made.size] = made
+                captured[made.digest] = content
+        finally:
+            for claim in own.values():
+                claim.finish(None)
+        # What others gave up is taken over in the next round.
+        for key, claim in others.items():
+            there = claim.wait()
+            if there is not None and there.vouched in ("", toc.vouched(missing[key])):
+                found[key] = there
+    listed = [found[_key(one.descriptor)] for one in wanted]
+    for one, index in zip(wanted, listed, strict=True):
+        check_diff_id(one, index.diff_id, source.location)
+    if manner.keep:  # also what was listed before, by whoever did not ask to keep it
+        before = [one.descriptor for one in wanted if one.descriptor.digest not in captured]
+        bring(source, before, title, manner.progress)
+    return listed, captured
+
+
+def known_index(descriptor: Descriptor) -> LayerIndex | None:
+    """Return the index of a layer that was listed before, as its descriptor would have it."""
+    return kept.index(descriptor.digest, descriptor.size, toc.vouched(descriptor))
+
+
+def _key(descriptor: Descriptor) -> Key:
+    return descriptor.digest, descriptor.size
+
+
+def _unknown(missing: dict[Key, Descriptor], found: dict[Key, LayerIndex]) -> dict[Key, Descriptor]:
+    """Return what is missing still; what is remembered goes to ``found``."""
+    for key, descriptor in missing.items():
+        if key not in found and (known := known_index(descriptor)) is not None:
+            found[key] = known
+    return {key: descriptor for key, descriptor in missing.items() if key not in found}
+
+
+def _made(
+    source: Source,
+    descriptors: Sequence[Descriptor],
+    title: str,
+    manner: Manner,
+    capture: Capture | None,
+    done: Callable[[LayerIndex], object],
+) -> Iterator[tuple[LayerIndex, dict[bytes, bytes]]]:
+    """List layers: by their tables of contents, the others by a pass over each."""
+    rest = []
+    for descriptor in descriptors:
+        made = _listed(source, descriptor)
+        if made is None:
+            rest.append(descriptor)
         else:
-            missing[descriptor.digest] = descriptor
-    captured: dict[bytes, bytes] = {}
-    if missing:
-        passes = Passes(source, list(missing.values()), title, manner, capture)
-        for index, content in passes.run():
-            found[index.digest] = index
-            for path, data in content.items():
-                captured.setdefault(path, data)
-    for one in wanted:
-        check_diff_id(one, found[one.descriptor.digest].diff_id, source.location)
-    return [found[one.descriptor.digest] for one in wanted], captured
+            done(made)
+            yield made, {}
+    if rest:
+        yield from Passes(source, rest, title, manner, capture, done).run()
 
 
 def check_diff_id(wanted: Wanted, actual: str | None, where: str) -> None:
@@ -139,6 +195,7 @@ def _listed(source: Source, descriptor: Descriptor) -> LayerIndex | None:
         rows=len(table),
         table=lambda: table,
         chunks=lambda: chunks,
+        vouched=toc.vouched(descriptor),
     )
     kept.keep_index(made)
     return made
@@ -154,6 +211,7 @@ class Passes:
         title: str,
         manner: Manner,
         capture: Capture | None,
+        done: Callable[[LayerIndex], object] = lambda _: None,
     ) -> None:
         self._source = source
         # The largest first: it is the one that the others wait for.
@@ -162,8 +220,11 @@ class Passes:
         self._title = title
         self._manner = manner
         self._capture = capture
+        self._done = done
         self._lock = threading.Lock()
         self._stop = pausing.Stop()
+        self._over = threading.Event()
+        self._working = 0
         self._came = 0
         self._readers: set[BlobReader] = set()
         self._results: dict[str, tuple[LayerIndex, dict[bytes, bytes]]] = {}
@@ -180,13 +241,13 @@ class Passes:
             )
             for _ in range(count)
         ]
+        self._working = count
         shown = 0
         try:
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads):
-                for thread in threads:
-                    thread.join(pausing.LOOK / count)
+            # Not by join(): Python 3.11 takes a thread for ended whose join() was interrupted.
+            while not self._over.wait(pausing.LOOK):
                 pausing.check()
                 came = self._came
                 if came != shown:
@@ -197,6 +258,9 @@ class Passes:
         finally:
             self._halt()
             bar.close()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(LEAVE)
         if self._error is not None:
             raise self._error
         return [self._results[digest] for digest in reversed(self._order)]
@@ -209,6 +273,15 @@ class Passes:
             reader.abort()
 
     def _work(self) -> None:
+        try:
+            self._passes()
+        finally:
+            with self._lock:
+                self._working -= 1
+                if not self._working:
+                    self._over.set()
+
+    def _passes(self) -> None:
         pausing.stop.set(self._stop)
         while not self._stop.is_set():
             with self._lock:
@@ -230,39 +303,29 @@ class Passes:
             self._readers.add(reader)
         verifier = Verifier(descriptor.digest, descriptor.size, where=self._source.location)
         scan = Scan(verifier, media_type=descriptor.media_type, capture=self._capture)
-        ingest = _ingest(descriptor) if self._manner.keep else None
+        keeping = Keeping(descriptor, wanted=self._manner.keep)
         try:
-            made = scan.run(self._counted(reader, ingest), descriptor.size, abort=reader.abort)
-            if ingest is not None:
-                ingest.commit()
+            made = scan.run(self._counted(reader, keeping), descriptor.size, abort=reader.abort)
+            keeping.commit()
         except BlobNotFound as error:
             raise explained(error, descriptor) from None
+        except (MalformedContent, LimitExceeded) as error:
+            # Of several layers, which one it is.
+            message = f"layer {descriptor.digest}: {error.message}"
+            raise type(error)(message, **error.fields()) from None
         finally:
-            if ingest is not None:
-                ingest.abandon()
+            keeping.abandon()
             with self._lock:
                 self._readers.discard(reader)
         for warning in made.warnings:
             _log.warning("layer %s: %s", descriptor.digest, warning)
         kept.keep_index(made)
+        self._done(made)
         return made, scan.captured
 
-    def _counted(self, reader: BlobReader, ingest: Ingest | None) -> Iterator[bytes]:
+    def _counted(self, reader: BlobReader, keeping: Keeping) -> Iterator[bytes]:
         for piece in resuming(reader):
-            if ingest is not None:
-                ingest.write(piece)
+            keeping.write(piece)
             yield piece
             with self._lock:
                 self._came += len(piece)
-
-
-def _ingest(descriptor: Descriptor) -> Ingest | None:
-    """Begin to take a layer into the local store, unless it is there or there is none."""
-    store = stores.default()
-    if store is None or store.present(descriptor.digest, descriptor.size):
-        return None
-    try:
-        return store.begin(descriptor.digest, descriptor.size)
-    except (LocalStoreError, LimitExceeded) as error:
-        _log.warning("%s is not kept: %s", descriptor.digest, error)
-        return None

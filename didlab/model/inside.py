@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from didlab.blobs import store as stores
 from didlab.errors import NotAFile, PathNotFound, SpecialFile
 from didlab.export.fetch import resuming
-from didlab.files import decompress, kept, links, merge, paths, reading
-from didlab.files.blocks import Blocks
+from didlab.files import decompress, kept, links, merge, paths, reading, toc
+from didlab.files.blocks import CACHE, Blocks
 from didlab.files.content import Bytes, Chunked, Content, Sparse, Stretch
 from didlab.files.index import LayerIndex
 from didlab.files.kept import Merged
-from didlab.files.streamed import Streamed
+from didlab.files.streamed import Gathered, Part, Streamed
 from didlab.files.table import DIR, FILE, HARDLINK, SYMLINK, Entry, Table
 from didlab.files.wellknown import Capture, One, is_wellknown
 from didlab.model import tables, unverified
-from didlab.model.indexing import Manner, Wanted, check_diff_id, indexes
+from didlab.model.indexing import Manner, Wanted, check_diff_id, indexes, known_index
+from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
+from didlab.sizes import human
 from didlab.sources.base import Source
 
 if TYPE_CHECKING:
@@ -26,10 +30,15 @@ if TYPE_CHECKING:
 
     from didlab.model.manifest import Manifest
 
-#: A span that decodes to more is not taken into memory to read one file of it.
-_LARGE = 64 * 1024 * 1024
+#: A span that decodes to more is not taken into memory to read one file of it: it would not stay
+#: there for the next one.
+_LARGE = CACHE // 2
 #: Bytes of a file that is taken into memory while its layer is listed.
 _ALONG = 32 * 1024 * 1024
+#: Digests of layers of which it was said that a file costs all of them.
+_told: set[str] = set()
+
+_log = logging.getLogger("didlab")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
@@ -49,12 +58,14 @@ class Layers:
         self._manifest = manifest
         self._manner = manner
         self._wanted = wanted(manifest)
-        self.captured: dict[bytes, bytes] = {}
+        self._captured: dict[str, dict[bytes, bytes]] = {}
+        self._gathered: dict[int, Gathered] = {}
 
     @property
-    def digests(self) -> list[str]:
-        """The layers' digests, base first."""
-        return [one.descriptor.digest for one in self._wanted]
+    def _names(self) -> list[str]:
+        """What identifies the layers and the way to list them, base first: see `kept.merged`."""
+        descriptors = [one.descriptor for one in self._wanted]
+        return [f"{one.digest} {toc.vouched(one)}".rstrip() for one in descriptors]
 
     def indexes(self, capture: Capture | None = None) -> list[LayerIndex]:
         """Return the index of every layer.
@@ -75,8 +86,13 @@ class Layers:
     def _looked(self, positions: Sequence[int], capture: Capture | None) -> list[LayerIndex]:
         chosen = [self._wanted[position] for position in positions]
         made, captured = indexes(self._source, chosen, self._title(chosen), self._manner, capture)
-        self.captured.update(captured)
+        self._captured.update(captured)
         return made
+
+    def came(self, index: LayerIndex, path: bytes) -> bytes | None:
+        """Return content that came along when a layer was listed, of its last entry of a path."""
+        known = self._captured.get(index.digest, {}).get(path)
+        return index.captured.get(path) if known is None else known
 
     def _title(self, chosen: Sequence[Wanted]) -> str:
         return f"listing {self._reference}" if len(chosen) != 1 else "listing a layer"
@@ -93,8 +109,8 @@ class Layers:
 
     def listed(self) -> bool:
         """Whether a file can be found without reading layers."""
-        return kept.merged(self.digests) is not None or all(
-            kept.index(one.descriptor.digest, one.descriptor.size) for one in self._wanted
+        return kept.merged(self._names) is not None or all(
+            known_index(one.descriptor) for one in self._wanted
         )
 
     def unverified(self, path: bytes) -> Content | None:
@@ -105,7 +121,7 @@ class Layers:
         """
         for position in reversed(range(len(self._wanted))):
             layer = self._manifest.layer(position)
-            if kept.index(layer.digest, layer.size) is None:
+            if known_index(self._wanted[position].descriptor) is None:
                 found = unverified.first(layer, path)
                 if found is not None:
                     return found
@@ -118,7 +134,7 @@ class Layers:
 
     def merged(self, capture: Capture | None = None) -> Merged:
         """Return the merged file system: remembered, or made of the layers' indexes."""
-        found = kept.merged(self.digests)
+        found = kept.merged(self._names)
         if found is None:
             return self._merge(capture)
         for one, diff_id in zip(self._wanted, found.diff_ids, strict=True):
@@ -134,7 +150,7 @@ class Layers:
             tuple(index.kind for index in made),
             tuple(index.diff_id for index in made),
         )
-        kept.keep_merged(self.digests, found)
+        kept.keep_merged(self._names, found)
         return found
 
     def row(self, path: bytes, found: Merged) -> int:
@@ -180,7 +196,7 @@ class Layers:
         index = self.index(home)
         if index.kind != found.kinds[home]:
             # Listed in another way since: rows and places are others.
-            kept.forget_merged(self.digests)
+            kept.forget_merged(self._names)
             return self.at(path, self._merge())
         known = self._along(path, table, row, index)
         if known is not None and index.table.find(path) == origin:
@@ -196,7 +212,7 @@ class Layers:
             return None
         if table.types[row] != FILE or table.homes[row] != table.layers[row]:
             return None
-        known = self.captured.get(path)
+        known = self._captured.get(index.digest, {}).get(path)
         if known is None and is_wellknown(path, table.sizes[row]):
             known = index.captured.get(path)
         return known
@@ -223,16 +239,54 @@ class Layers:
         blocks = Blocks(descriptor.digest, index.compression, spans, open_blob)
         numbers = spans.covering(entry.offset, entry.offset + stored)
         if "sparse" not in extra and not all(self._near(index, number) for number in numbers):
-            return Streamed(
-                lambda: resuming(open_blob()),
-                lambda: Verifier(descriptor.digest, descriptor.size, where=source.location),
-                index.compression,
-                entry.offset,
-                entry.size,
-            )
+            gathered = self._gathered.get(position)
+            if gathered is not None and (entry.offset, entry.offset + stored) in gathered:
+                return Part(gathered, entry.offset, entry.size)
+            _whole(descriptor)
+            return Streamed(*self._pass(position), index.compression, entry.offset, entry.size)
         if "sparse" in extra:
             return Sparse(blocks, entry.offset, entry.size, extra["sparse"])
         return Stretch(blocks, entry.offset, entry.size)
+
+    def gather(self, table: Table, rows: Iterable[int], position: int | None = None) -> None:
+        """Have layers that no range can be read of read once for these files, not for each.
+
+        ``table`` is a merged one: of all layers, or only of the one at ``position``.
+        """
+        if table.homes is None:
+            raise AssertionError("a merged table says where content lies")
+        self._gathered = {}
+        stretches: dict[int, list[tuple[int, int]]] = {}
+        far: dict[int, bool] = {}
+        for row in rows:
+            size, home = table.sizes[row], table.homes[row]
+            if not size or home < 0 or (row in table.extras and "sparse" in table.extras[row]):
+                continue
+            home = home if position is None else position
+            if home not in far:
+                far[home] = self._far(self.index(home))
+            if far[home]:
+                stretches.setdefault(home, []).append(
+                    (table.offsets[row], table.offsets[row] + size)
+                )
+        for home, wanted in stretches.items():
+            index = self.index(home)
+            self._gathered[home] = Gathered(*self._pass(home), index.compression, wanted)
+
+    def _pass(self, position: int) -> tuple[Callable[[], Iterator[bytes]], Callable[[], Verifier]]:
+        """Return what begins a pass over a layer, and what verifies it."""
+        descriptor, source = self._wanted[position].descriptor, self._source
+        return (
+            lambda: resuming(source.open(descriptor)),
+            lambda: Verifier(descriptor.digest, descriptor.size, where=source.location),
+        )
+
+    def _far(self, index: LayerIndex) -> bool:
+        """Whether some span of a layer cannot be decoded by itself."""
+        spans = index.spans
+        return spans is not None and not all(
+            self._near(index, number) for number in range(len(spans))
+        )
 
     def _near(self, index: LayerIndex, number: int) -> bool:
         """Whether a span can be decoded by itself, at a price in keeping with one file."""
@@ -244,6 +298,22 @@ class Layers:
             return False
         begins_anywhere = not span.bits and not spans.windows(number)
         return begins_anywhere or decompress.can_seek(index.compression)
+
+
+def _whole(descriptor: Descriptor) -> None:
+    """Say once of a layer that each file of it costs all of it."""
+    store = stores.default()
+    if descriptor.digest in _told or (
+        store is not None and store.present(descriptor.digest, descriptor.size)
+    ):
+        return
+    _told.add(descriptor.digest)
+    _log.warning(
+        "layer %s has no place to begin at but its start: all of it (%s) is read for one file, "
+        "unless the local store has it (keep=True)",
+        descriptor.digest,
+        human(descriptor.size),
+    )
 
 
 def only(wanted: bytes) -> Capture:

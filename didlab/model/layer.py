@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from didlab.errors import BlobNotFound
 from didlab.model.imagefiles import Location
-from didlab.model.indexing import Manner
+from didlab.model.indexing import Manner, known_index
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.views import text
@@ -333,6 +334,7 @@ class Layer:
             devices=devices,
             owner=owner,
             portable=portable,
+            gather=partial(layers.gather, position=self._position),
         )
 
     def _layers(self, manner: Manner) -> Layers:
@@ -349,13 +351,13 @@ class Layer:
         verified: bool,
         manner: Manner,
     ) -> tuple[Content, str]:
-        from didlab.files import kept, paths
+        from didlab.files import paths
         from didlab.model import unverified
         from didlab.model.inside import only
         from didlab.model.layerfiles import of_path
 
         wanted = paths.normalise(path)
-        if not verified and kept.index(self.digest, self.size) is None:
+        if not verified and known_index(self._descriptor) is None:
             found = unverified.first(self, wanted)
             if found is not None:
                 return found, paths.shown(wanted)

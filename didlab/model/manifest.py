@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,13 @@ from didlab.errors import InvalidArgument, LayerNotFound
 from didlab.model import tables
 from didlab.model.completion import Completer
 from didlab.model.config import Config
+from didlab.model.converted import MARK, noted
+from didlab.model.imageattached import ImageAttached
+from didlab.model.imagecopying import ImageCopying
 from didlab.model.imagefiles import ImageFiles
 from didlab.model.indexing import Manner
 from didlab.model.snapshot import Snapshot
+from didlab.oci import artifacts
 from didlab.oci.config import HistoryEntry, ImageConfig
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import is_digest
@@ -26,18 +29,20 @@ from didlab.views import card, frames, text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from didlab.export.loaded import LoadReport
     from didlab.export.report import SaveReport
     from didlab.model.inside import Layers
     from didlab.model.layer import Layer
     from didlab.model.registry import Registry
     from didlab.model.repository import Repository
-    from didlab.model.saving import Platforms
+    from didlab.model.saving import Platforms, Target
+    from didlab.model.since import What as Since
 
 #: Seconds that the HTML card may wait for the manifest and config.
 CARD_SECONDS = 3.0
 
 
-class Manifest(ImageFiles):
+class Manifest(ImageFiles, ImageAttached, ImageCopying):
     """An image (or index of images) under a name. Lazy: made without any request.
 
     Made by `didlab.open`, ``repository["tag"]`` or ``manifest["linux/arm64"]``. The first
@@ -51,7 +56,8 @@ class Manifest(ImageFiles):
     Attributes
     ----------
     reference : Reference
-        The name it was opened under.
+        The name it was opened under; of an image in a local file its own name there, once that
+        was looked into (see `didlab.open`).
     repository : Repository or None
         Where it lies; None for local files.
     registry : Registry or None
@@ -77,7 +83,7 @@ class Manifest(ImageFiles):
 
     @property
     def reference(self) -> Reference:
-        """The name it was opened under."""
+        """The name it was opened under, or its own where it lies in a file."""
         return self._snapshot.reference
 
     @property
@@ -176,11 +182,12 @@ class Manifest(ImageFiles):
 
     def _document(self) -> ImageManifest | ImageIndex:
         """Return what this object is about: the platform's manifest, or the root."""
-        if self._platform is not None:
-            return self._snapshot.manifest(self._platform)
-        return self._snapshot.root()
+        return self._snapshot.document_for(self._platform)
 
     def _image(self) -> ImageManifest:
+        return self._snapshot.outline(self._platform)
+
+    def _whole(self) -> ImageManifest:
         return self._snapshot.manifest(self._platform)
 
     def digest(self) -> str:
@@ -192,7 +199,11 @@ class Manifest(ImageFiles):
         return self._document().media_type
 
     def raw(self) -> bytes:
-        """Return the manifest or index as received; `digest` is of these bytes."""
+        """Return the manifest or index as received; `digest` is of these bytes.
+
+        Of a signed manifest of schema 1 it is of what was signed, a part of them; registries make
+        the signatures anew for every answer, and nobody verifies them here.
+        """
         return self._document().raw
 
     def json(self) -> dict[str, Any]:
@@ -217,9 +228,10 @@ class Manifest(ImageFiles):
 
         Notes
         -----
-        One request, after those for the manifest; none when known.
+        One request, after those for the manifest; none when known. An image of schema 1 has no
+        config: the one that Docker would make of it needs every layer, read once and kept.
         """
-        return Config(self._config())
+        return Config(self._snapshot.config(self._whole()))
 
     def _config(self) -> ImageConfig:
         return self._snapshot.config(self._image())
@@ -227,9 +239,16 @@ class Manifest(ImageFiles):
     def image_id(self) -> str:
         """Return the digest of the config: the ID that Docker and podman show after a load.
 
-        Costs no request beyond the manifest's.
+        Costs no request beyond the manifest's; of schema 1 what `config` costs.
+
+        Raises
+        ------
+        NotAnImage
         """
-        return self._image().config.digest
+        image = self._whole()
+        if not image.is_image:
+            raise self._snapshot.not_an_image(image)
+        return image.config.digest
 
     def size(self) -> int:
         """Return the bytes to download for the platform: config and distinct layers."""
@@ -329,9 +348,11 @@ class Manifest(ImageFiles):
 
     def save(
         self,
-        path: str | os.PathLike[str] = ".",
+        path: Target = ".",
         *,
         format: str = "archive",  # noqa: A002 - the word that pandas' users expect
+        compression: str | None = None,
+        since: Since | None = None,
         platform: Platforms = None,
         overwrite: bool = False,
         progress: Any = None,
@@ -347,12 +368,25 @@ class Manifest(ImageFiles):
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
             The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``. ``~`` is
-            expanded.
+            expanded. A name that ends in ``.tar.gz``, ``.tgz`` or ``.tar.zst`` compresses the
+            file as a whole. A file object, such as ``sys.stdout.buffer``, gets the archive in
+            order; after a failure it lacks its end, so that no reader takes it.
         format : str
-            ``"archive"``, one tar for every loader; or ``"oci-dir"``, a folder that is an OCI
-            image layout (images that it holds already stay).
+            ``"archive"``, one tar for every loader; ``"docker"``, a plain docker-archive with
+            uncompressed layers, for old daemons; ``"oci-archive"``, without what
+            ``docker load`` reads; ``"oci-dir"``, a folder that is an OCI image layout (images
+            that it holds already stay).
+        compression : str, optional
+            ``"keep"`` layers as they are (the default), or turn those that are otherwise into
+            ``"none"``, ``"gzip"`` or ``"zstd"``. That changes the manifest's digest, never the
+            image ID.
+        since : reference, path-like or Manifest, optional
+            What the other side has: an image, a tar that it was given before, or
+            ``"docker-daemon:"`` for all that the local daemon has. Layers in common are left
+            out, from the base on. Docker's classic store loads such a tar where they are;
+            `didlab.complete` makes it whole for every other loader.
         platform : str, list of str, optional
             The platform to save; else this object's, else the default one. Several, or
             ``"all"``, save the index with what belongs to them; Docker's older stores then take
@@ -396,16 +430,87 @@ class Manifest(ImageFiles):
         manner = Manner(
             overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep
         )
-        return saving.save([self], path, format=format, platform=platform, manner=manner)
+        self._snapshot.progress = progress
+        saved = saving.save(
+            [self],
+            path,
+            format=format,
+            compression=compression,
+            since=since,
+            platform=platform,
+            manner=manner,
+        )
+        return noted(saved, [self._snapshot.conversion])
+
+    def load(
+        self,
+        *,
+        platform: str | Platform | None = None,
+        progress: Any = None,
+        wait: float = 20.0,
+    ) -> LoadReport:
+        """Load the image straight into the local Docker daemon; nothing is written to the disk.
+
+        The daemon is reached by ``DOCKER_HOST``'s Unix socket, else ``/var/run/docker.sock``.
+        Layers that its classic store has already are not fetched.
+
+        Parameters
+        ----------
+        platform, progress, wait
+            As for `save`.
+
+        Returns
+        -------
+        LoadReport
+            The ID that the daemon shows, what it said, bytes downloaded, seconds.
+
+        Raises
+        ------
+        ConnectFailed, AuthDenied
+            There is no daemon, or it is not yours to use.
+        ServerError, ProtocolError
+            The daemon did not take the image, and why.
+        PlatformNotFound, NotAnImage, DigestMismatch, TransportError
+
+        Notes
+        -----
+        Layers in zstd are decompressed first for daemons before version 23, on the disk.
+        """
+        from didlab.export.running import Manner
+        from didlab.model import loading
+
+        manner = Manner(progress=progress, wait=wait)
+        return loading.load([self], platform=platform, manner=manner)
+
+    def verify(self, *, platform: str | None = None, progress: Any = None) -> pd.DataFrame:
+        """Compute again what the image claims: digests, sizes, diff_ids; every layer is read.
+
+        Parameters
+        ----------
+        platform, progress
+            As for `didlab.verify`.
+
+        Returns
+        -------
+        DataFrame
+            As `didlab.verify` returns: what failed first.
+
+        Raises
+        ------
+        PlatformNotFound, ManifestNotFound, AuthError, TransportError
+        """
+        from didlab.model import verifying
+
+        return verifying.verify(self, platform=platform, progress=progress)
 
     # --- identity ----------------------------------------------------------------------------
 
     def refresh(self) -> Manifest:
         """Return a new object for the same name that asks anew."""
-        return Manifest(self._snapshot.source, self.reference, self._platform)
+        return Manifest(self._snapshot.source, self._snapshot.asked, self._platform)
 
     def _address(self) -> tuple[Any, ...]:
-        return (self._snapshot.source.location, self.reference, self._platform)
+        return (self._snapshot.source.location, self._snapshot.asked, self._platform)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Manifest):
@@ -422,7 +527,7 @@ class Manifest(ImageFiles):
         # The pin travels along: a worker describes the same bytes.
         return _restore, (
             self._snapshot.source,
-            self.reference,
+            self._snapshot.asked,
             self._platform,
             self._snapshot.pin,
         )
@@ -449,16 +554,24 @@ class Manifest(ImageFiles):
         }
         root = self._snapshot.known_root
         image = self._snapshot.known_manifest(self._platform)
+        conversion = self._snapshot.conversion
+        if conversion is not None:
+            facts["converted"] = MARK
+            if conversion.known_whole is not None:
+                facts["image_id"] = conversion.known_whole.config.digest
         # What this object is about, which the index is not where a platform was asked for.
         own = root if self._platform is None else image
         if own is not None:
             facts["digest"] = own.digest
             facts["media_type"] = own.media_type
+            facts["artifact_type"] = artifacts.type_of(own)
         if isinstance(root, ImageIndex):
             images = [d for d in root.manifests if d.platform and d.platform.os != "unknown"]
             facts["platforms"] = [str(d.platform) for d in images]
         if image is not None:
-            facts["image_id"] = image.config.digest
+            if image.is_image and conversion is None:
+                facts["image_id"] = image.config.digest
+            facts["media_types"] = [layer.media_type for layer in image.layers]
             facts["layers"] = [(layer.digest, layer.size) for layer in image.layers]
             facts["size"] = image.config.size + sum(size for _, size in facts["layers"])
             config = self._known_config() if image.is_image else None

@@ -13,21 +13,35 @@ from didlab.sources.locate import locate
 
 
 def open(  # noqa: A001 - didlab.open is the name that the design gives
-    what: str | os.PathLike[str] | Reference, platform: str | Platform | None = None, **options: Any
+    what: str | os.PathLike[str] | Reference,
+    platform: str | Platform | None = None,
+    *,
+    name: str | None = None,
+    **options: Any,
 ) -> Manifest:
     """Open an image by its name: no request; only ``didlab.toml`` and ``ca=`` are read.
+
+    A local file or folder is looked into when something is first asked.
 
     Parameters
     ----------
     what : str, path or Reference
         ``nginx:1.27``, ``ghcr.io/owner/image@sha256:…``, ``127.0.0.1:5000/app``; with or without
-        ``docker://``. A path is local, and so is a string that looks like one.
+        ``docker://``. Local are a path, and text that begins with ``/``, ``./``, ``../``, ``~``
+        or a drive letter, or ends in ``.tar``, ``.tar.gz``, ``.tgz`` or ``.tar.zst``: what
+        ``docker save``, podman, skopeo or didlab wrote, or the folder of an OCI layout. Such a
+        path is read by its ``index.json`` where it has one, else by its ``manifest.json``; or as
+        ``oci:FOLDER[:NAME]``, ``oci-archive:TAR[:NAME]`` or ``docker-archive:TAR[:NAME]`` say.
+        ``docker-daemon:NAME`` is an image of the local Docker daemon.
     platform : str, optional
         ``linux/arm64``; the default is decided when it matters (see `Manifest`).
+    name : str, optional
+        Which image of a local file or folder is meant, where it holds several: a name, a tag, a
+        digest, or its position in the archive's list: ``@0``. `didlab.images` lists them.
     **options
-        As `Registry` takes them: ``mirrors``, ``proxy``, ``username``, ``password``, ``token``,
-        ``insecure``, ``ca``, ``client_cert``, ``auth_hosts``, ``timeout``, ``trust_env``,
-        ``offline``.
+        As `Registry` takes them (for local images without effect): ``mirrors``, ``proxy``,
+        ``username``, ``password``, ``token``, ``insecure``, ``ca``, ``client_cert``,
+        ``auth_hosts``, ``timeout``, ``trust_env``, ``offline``.
 
     Returns
     -------
@@ -40,7 +54,13 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
     InvalidArgument
         A platform or option that cannot be meant that way.
     Unsupported
-        Local files, which are not built yet.
+        skopeo's ``dir:``, or a ``DOCKER_HOST`` that is no Unix socket.
+
+    Notes
+    -----
+    Nothing is unpacked to disk. A plain tar costs its headers the first time, a compressed one a
+    pass over the whole file; the process remembers where things lie as long as the file stays the
+    same. `Manifest.reference` is the image's own name there as soon as it is known.
 
     Examples
     --------
@@ -50,5 +70,5 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
     wanted = Platform.parse(platform) if isinstance(platform, str) else platform
     if wanted is not None and not isinstance(wanted, Platform):
         raise InvalidArgument(f"platform= takes text like linux/arm64, not {wanted!r}")
-    source, reference = locate(what, options)
+    source, reference = locate(what, options, name)
     return Manifest(source, reference, wanted)

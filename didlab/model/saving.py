@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from didlab.errors import InvalidArgument, PlatformNotFound, Unsupported
-from didlab.export import content as contents
-from didlab.export.archive import save_archive
+from didlab.export import content as contents_
+from didlab.export import outputs, stream
 from didlab.export.content import Content, Document, Image
-from didlab.export.layout import save_layout
 from didlab.export.names import archive_name
+from didlab.export.outputs import Form, check_thin
 from didlab.export.report import SaveReport
 from didlab.export.running import Manner
+from didlab.export.staging import SourceOf
 from didlab.model import destination
+from didlab.model import since as bases
 from didlab.model.manifest import Manifest, about_one_already
 from didlab.model.snapshot import Entry, Snapshot, config_platform
 from didlab.oci import config as configs
@@ -28,35 +31,61 @@ from didlab.sources.base import Source
 #: What ``platform=`` takes: one, several, ``"all"``, or None for each image's own.
 Platforms = str | Platform | Sequence[str | Platform] | None
 
-FORMATS = ("archive", "oci-dir")
+
+class SupportsWrite(Protocol):
+    """A binary file object, as far as a save needs it."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take bytes."""
+
+
+#: A path, or a binary file object.
+Target = str | os.PathLike[str] | SupportsWrite
 
 
 def save(
     manifests: Sequence[Manifest],
-    path: str | os.PathLike[str],
+    path: Target,
     *,
     format: str = "archive",  # noqa: A002
+    compression: str | None = None,
+    since: bases.What | None = None,
     platform: Platforms = None,
     manner: Manner,
 ) -> SaveReport:
     """Save images together, what they share once. See `didlab.save`."""
-    if format not in FORMATS:
-        raise Unsupported(
-            f"format={format!r} is not built yet",
-            hint=f"there are {' and '.join(repr(name) for name in FORMATS)}; the archive is taken "
-            "by docker load, podman, ctr and skopeo (both transports)",
-        )
-    destination.given(path)  # what is no path is refused before anybody is asked
+    form = Form(format, compression)
+    check_thin(format, compression, thin=since is not None)
+    sink: stream.Write | None = None
+    if stream.is_stream(path):
+        if format == "oci-dir":
+            raise InvalidArgument("a layout is a folder, it does not fit into a stream")
+        sink = stream.writer(path)
+    else:
+        destination.given(path)  # type: ignore[arg-type] # no path is refused before a request
+    contents, source_of = gathered(manifests, platform, manner)
+    if since is not None:
+        with manner.waiting():
+            form = replace(form, since=bases.resolve(since, contents, manifests[0]))
+    if sink is not None:
+        return outputs.write(contents, source_of, sink, form, manner)
+    assert isinstance(path, str | os.PathLike)
+    target = _target(path, format, contents)
+    return outputs.save(contents, source_of, target, form, manner)
+
+
+def gathered(
+    manifests: Sequence[Manifest], platform: Platforms, manner: Manner
+) -> tuple[list[Content], SourceOf]:
+    """Return what images consist of, and where each blob is."""
     with manner.waiting():
-        gathered = [gather(manifest, platform) for manifest in manifests]
-    _check_names(gathered)
+        found = [gather(manifest, platform) for manifest in manifests]
+    _check_names(found)
     sources: dict[str, Source] = {}
-    for manifest, content in zip(manifests, gathered, strict=True):
+    for manifest, content in zip(manifests, found, strict=True):
         for blob in content.blobs:
             sources.setdefault(blob.digest, manifest._snapshot.source)
-    target = _target(path, format, gathered)
-    write = save_archive if format == "archive" else save_layout
-    return write(gathered, sources.__getitem__, target, manner)
+    return found, sources.__getitem__
 
 
 def gather(manifest: Manifest, platform: Platforms) -> Content:
@@ -97,7 +126,7 @@ def gather(manifest: Manifest, platform: Platforms) -> Content:
     if not several and platform is not None:
         manifest = manifest[_parsed(platform)]
     image = _image(snapshot, snapshot.manifest(manifest._platform))
-    return contents.single(image, manifest.reference)
+    return contents_.single(image, manifest.reference)
 
 
 def _parsed(name: Any) -> Platform:
@@ -117,7 +146,7 @@ def _several(snapshot: Snapshot, root: ImageIndex, wanted: list[Platform] | None
         keep = {entry.descriptor.digest for entry in entries}
     else:
         keep = _chosen(snapshot, entries, wanted)
-    index = contents.cut(root, keep)
+    index = contents_.cut(root, keep)
     documents = [index]
     images: list[Image] = []
     blobs: list[Descriptor] = []

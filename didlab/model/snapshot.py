@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from didlab._once import Once
 from didlab.errors import (
@@ -16,10 +17,13 @@ from didlab.errors import (
     NotAnImage,
     PlatformNotFound,
 )
+from didlab.model.converted import Conversion
+from didlab.oci import artifacts, local_name, media_types, schema1
 from didlab.oci import config as configs
 from didlab.oci import manifest as manifests
 from didlab.oci.config import ImageConfig
 from didlab.oci.descriptor import Descriptor
+from didlab.oci.local_name import LocalName
 from didlab.oci.manifest import ImageIndex, ImageManifest
 from didlab.oci.platform import Platform, default_platform, select
 from didlab.oci.reference import Reference
@@ -53,8 +57,16 @@ class Snapshot:
 
     def __init__(self, source: Source, reference: Reference, pin: Descriptor | None = None) -> None:
         self.source = source
-        self.reference = reference
+        #: What was asked for: a part of the identity.
+        self.asked = reference
+        self._named_as = reference
+        self._annotations: Mapping[str, str] = {}
         self._pin = pin
+        if pin is not None:
+            self._learn(pin)
+        self._conversion: Conversion | None = None
+        #: What to show progress with, should layers have to be read for a conversion.
+        self.progress: Any = None
         self._root = Once(self._resolve)
         self._entries = Once(self._unfold)
         self._lock = threading.Lock()
@@ -70,24 +82,44 @@ class Snapshot:
         return self._root.known
 
     @property
+    def reference(self) -> Reference:
+        """The name of the image: of one in a file, its own as soon as that is known."""
+        return self._named_as
+
+    @property
     def pin(self) -> Descriptor | None:
         """The pinned root, without its content."""
         root = self._root.known
         if root is None:
             return self._pin
-        return Descriptor(root.media_type, root.digest, len(root.raw))
+        if self._conversion is not None:
+            return self._conversion.old.descriptor
+        return Descriptor(
+            root.media_type, root.digest, len(root.raw), annotations=dict(self._annotations)
+        )
 
     def known_manifest(self, platform: Platform | None) -> ImageManifest | None:
         """Return the image manifest for a platform if it is here already."""
         root = self._root.known
+        if self._conversion is not None:
+            own = config_platform(self._conversion.config())
+            fits = platform is None or select(platform, [own]) is not None
+            return self._conversion.known_outline if fits else None
         if isinstance(root, ImageManifest) and platform is None:
             return root
         return self._chosen.get(platform)
 
     def known_config(self, manifest: ImageManifest) -> ImageConfig | None:
         """Return the config of a manifest if it is here already."""
+        if self._conversion is not None:
+            return self._conversion.known_config
         once = self._configs.get(manifest.config.digest)
         return once.known if once is not None else None
+
+    @property
+    def conversion(self) -> Conversion | None:
+        """How an image of schema 1 is seen as a newer one; None for others, and if not known."""
+        return self._conversion
 
     def known_entries(self) -> list[Entry] | None:
         """Return the rows of the index if they are here already."""
@@ -101,8 +133,28 @@ class Snapshot:
 
     def _resolve(self) -> ImageManifest | ImageIndex:
         with self._named():
-            descriptor = self._pin or self.source.resolve(self.reference)
+            descriptor = self._pin or self.source.resolve(self.asked)
+            self._learn(descriptor)
+            if media_types.is_schema1(descriptor.media_type):
+                return self._convert(descriptor)
             return self._parsed(descriptor)
+
+    def _learn(self, descriptor: Descriptor) -> None:
+        """Remember what a file itself calls its image."""
+        if isinstance(self.asked, LocalName):
+            self._annotations = descriptor.annotations
+            self._named_as = local_name.named(descriptor, self.asked)
+
+    def _convert(self, descriptor: Descriptor) -> ImageManifest:
+        content = self.source.fetch(descriptor)
+        sent = descriptor.sent if isinstance(descriptor, schema1.SignedDescriptor) else b""
+        # Signatures are dropped by whatever keeps content by its digest.
+        signed = bool(sent) and schema1.payload(sent) == content
+        old = schema1.parse(sent if signed else content, descriptor.media_type)
+        conversion = Conversion(self.source, self.reference.familiar(), old)
+        root = conversion.root()
+        self._conversion = conversion
+        return root
 
     def _parsed(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         return manifests.parse(self.source.fetch(descriptor), descriptor.media_type)
@@ -116,7 +168,7 @@ class Snapshot:
             if error.reference is not None:
                 raise
             name = str(self.reference)
-            fields = {"host": self.reference.registry, **error.fields(), "reference": name}
+            fields = {"host": self.reference.registry or None, **error.fields(), "reference": name}
             raise type(error)(f"{name}: {error.message}", **fields) from None
 
     def entries(self) -> list[Entry]:
@@ -162,8 +214,48 @@ class Snapshot:
         with self._named():
             return once()
 
+    def outline(self, platform: Platform | None) -> ImageManifest:
+        """Return the image manifest for a platform, as far as that is cheap.
+
+        Of an image of schema 1 (see `Conversion.outline`) the config's digest is not known then.
+        """
+        root = self.document_for(platform)
+        conversion = self._conversion
+        if conversion is None:
+            return root if isinstance(root, ImageManifest) else self.manifest(platform)
+        with self._named():
+            return conversion.outline()
+
+    def document_for(self, platform: Platform | None) -> ImageManifest | ImageIndex:
+        """Return the document that a platform's manifest, or without one the root, is at home."""
+        root = self.root()
+        if platform is None:
+            return root
+        if self._conversion is None or not isinstance(root, ImageManifest):
+            return self.manifest(platform)
+        self._check_single(root, platform)
+        return root
+
+    def diff_ids(self, manifest: ImageManifest) -> Sequence[str | None]:
+        """Return the diff_id of each layer, None where it is not known.
+
+        Raises
+        ------
+        ManifestInvalid
+            The config names another number of layers than the manifest.
+        """
+        if self._conversion is not None:
+            return self._conversion.diff_ids()
+        if not manifest.is_image:
+            return [None] * len(manifest.layers)
+        config = self.config(manifest)
+        configs.check_layer_count(config, len(manifest.layers))
+        return config.diff_ids
+
     def manifest(self, platform: Platform | None) -> ImageManifest:
         """Return the image manifest for a platform, or for the default one.
+
+        One of schema 1 is converted: its layers are read, the first time.
 
         Raises
         ------
@@ -177,6 +269,11 @@ class Snapshot:
             if platform is not None:
                 self._check_single(root, platform)
             found = root
+            if self._conversion is not None:
+                with self._named():
+                    found = self._conversion.whole(self.progress)
+                # Where there is no store, what was read is kept there.
+                self.source = self._conversion.source
         else:
             found = self._select(platform)
         self._chosen[platform] = found
@@ -200,10 +297,7 @@ class Snapshot:
 
     def _check_single(self, root: ImageManifest, platform: Platform) -> None:
         if not root.is_image:
-            raise NotAnImage(
-                f"{self.reference} is no image ({root.artifact_type or root.config.media_type}), "
-                "so it has no platform"
-            )
+            raise self.not_an_image(root)
         config = self.config(root)
         own = config_platform(config)
         if select(platform, [own]) is None:
@@ -276,11 +370,9 @@ class Snapshot:
             The manifest is an artifact: its config is no image config.
         """
         if not manifest.is_image:
-            raise NotAnImage(
-                f"{self.reference} is no image but "
-                f"{manifest.artifact_type or manifest.config.media_type}",
-                hint="layers(), raw() and json() work; config(), history() and save() do not",
-            )
+            raise self.not_an_image(manifest)
+        if self._conversion is not None:
+            return self._conversion.config()
         digest = manifest.config.digest
         with self._lock:
             once = self._configs.get(digest)
@@ -290,6 +382,16 @@ class Snapshot:
                 )
         with self._named():
             return once()
+
+    def not_an_image(self, manifest: ImageManifest) -> NotAnImage:
+        """Return the error for an artifact that was asked for what only images have."""
+        kind = artifacts.described(artifacts.type_of(manifest) or "of no type")
+        return NotAnImage(
+            f"{self.reference} is no image but an artifact: {kind}",
+            hint="layers(), layer(0).stream(), layer(0).save() and json() work; what is about "
+            "platforms, the config or files does not",
+            reference=str(self.reference),
+        )
 
     def images(self) -> Iterator[tuple[Descriptor, Platform]]:
         """Yield the images of the index with their declared platforms."""

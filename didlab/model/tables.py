@@ -25,7 +25,7 @@ def platforms(snapshot: Snapshot, *, sizes: bool) -> list[Row]:
             platform = config_platform(snapshot.config(root))
         kind = "image" if root.is_image else "other"
         row = (*_platform(platform), kind, root.digest, len(root.raw))
-        return [(*row, *_sizes(root)) if sizes else row]
+        return [(*row, *_sizes(snapshot.outline(None))) if sizes else row]
     rows: list[Row] = []
     for entry in snapshot.entries():
         descriptor = entry.descriptor
@@ -45,13 +45,10 @@ def layers(snapshot: Snapshot, image: ImageManifest) -> list[Row]:
     ManifestInvalid
         The config names another number of layers than the manifest.
     """
-    diff_ids: tuple[str | None, ...] = (None,) * len(image.layers)
+    diff_ids = snapshot.diff_ids(image)
     steps: list[HistoryEntry | None] = [None] * len(image.layers)
     if image.is_image:
-        config = snapshot.config(image)
-        configs.check_layer_count(config, len(image.layers))
-        diff_ids = config.diff_ids
-        steps = steps_of_layers(config, len(image.layers))
+        steps = steps_of_layers(snapshot.config(image), len(image.layers))
     return [
         (
             position,

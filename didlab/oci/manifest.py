@@ -44,8 +44,11 @@ class ImageManifest:
     @property
     def is_image(self) -> bool:
         """Whether it describes a container image; if not, it is an artifact."""
+        if self.layers and all(media_types.is_companion(one.media_type) for one in self.layers):
+            return False  # whatever its config is dressed as
         config = self.config.media_type
-        return self.artifact_type is None and (
+        declared = self.artifact_type
+        return (declared is None or media_types.is_config(declared)) and (
             media_types.is_config(config)
             or (self.media_type == media_types.DOCKER_MANIFEST and config in _MISLABELLED_CONFIGS)
         )
@@ -82,7 +85,7 @@ def parse(raw: bytes, media_type: str | None = None) -> ImageManifest | ImageInd
     TypeConfusion
         Other tools could read another image from it.
     Unsupported
-        It is schema 1.
+        It is schema 1 (see `didlab.oci.schema1`).
     LimitExceeded
         It is larger than `MANIFEST_LIMIT`.
     """

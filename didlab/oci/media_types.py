@@ -24,6 +24,7 @@ __all__ = [
     "SCHEMA1_SIGNED",
     "compression",
     "essence",
+    "is_companion",
     "is_config",
     "is_index",
     "is_known_manifest",
@@ -57,6 +58,17 @@ DOCKER_LAYER_TAR = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER = DOCKER_LAYER_TAR + ".gzip"
 DOCKER_LAYER_ZSTD = DOCKER_LAYER_TAR + ".zstd"
 DOCKER_FOREIGN_LAYER = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+
+_COMPANIONS = (
+    "application/vnd.in-toto",
+    "application/vnd.dsse.",
+    "application/vnd.dev.cosign.",
+    "application/vnd.dev.sigstore.",
+    "application/vnd.cyclonedx",
+    "application/vnd.syft",
+    "application/spdx",
+    "text/spdx",
+)
 
 _OCI_NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 _NONDISTRIBUTABLE = {
@@ -114,6 +126,17 @@ def is_config(media_type: str) -> bool:
 def is_layer(media_type: str) -> bool:
     """Whether it is a file system changeset."""
     return media_type in _COMPRESSION
+
+
+def is_companion(media_type: str) -> bool:
+    """Whether it is a signature, an attestation or an SBOM.
+
+    cosign and BuildKit store them as layers of what is otherwise dressed as an image.
+
+    >>> is_companion(IN_TOTO), is_companion(OCI_LAYER)
+    (True, False)
+    """
+    return media_type.startswith(_COMPANIONS)
 
 
 def is_nondistributable(media_type: str) -> bool:

@@ -16,15 +16,17 @@ from didlab.errors import (
     RepositoryNotFound,
     Unsupported,
 )
+from didlab.oci import attached, media_types, schema1
 from didlab.oci import digest as digests
 from didlab.oci import manifest as manifests
-from didlab.oci import media_types
+from didlab.oci.attached import Referrer
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.manifest import MANIFEST_LIMIT
 from didlab.oci.reference import Reference, valid_tag
+from didlab.sources import referrers
 from didlab.sources.base import FETCH_LIMIT, BlobReader, check_small, mismatch, verify
 from didlab.transport import paging
-from didlab.transport.blob import Blob
+from didlab.transport.blob import Blob, measure
 from didlab.transport.client import Client, connect, expect_json
 from didlab.transport.endpoint import Endpoint
 from didlab.transport.options import Options
@@ -42,6 +44,8 @@ class RegistrySource:
         self.registry = registry
         self.options = options
         self._repository = repository
+        #: Places that were found to have no referrers API.
+        self._without_api: set[str] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Options drop their secrets when pickled: a worker finds its own.
@@ -79,6 +83,8 @@ class RegistrySource:
             if _is_schema1(answer, raw):
                 raw, answer = self._newer(endpoint, name, raw, answer)
             kind = _media_type(answer, raw)
+            if media_types.is_schema1(kind):
+                return _schema1(raw, kind, reference, answer, strict=endpoint.place.mirror)
             if endpoint.place.mirror:
                 manifests.parse(raw, kind)  # nonsense from a mirror: the next place is asked
             if reference.digest is None:
@@ -86,16 +92,13 @@ class RegistrySource:
             else:
                 actual = digests.of(raw, digests.algorithm(reference.digest))
                 if actual != reference.digest:
-                    if _is_schema1(answer, raw):
-                        # Its digest is that of a part; it is refused by name.
-                        manifests.parse(raw, kind)
                     raise mismatch(reference.digest, actual, answer.host, host=answer.host)
             return Descriptor(media_type=kind, digest=actual, size=len(raw), data=raw)
 
         try:
             return self._client.first(job)
         except ManifestNotFound as error:
-            if reference.digest is not None:
+            if reference.digest is not None or attached.is_made_tag(name):
                 raise
             raise self._with_near_misses(error, name) from None
 
@@ -147,8 +150,10 @@ class RegistrySource:
         if descriptor.data is not None:
             return verify(descriptor, descriptor.data, "the descriptor's data")
         check_small(descriptor)
-        manifest = media_types.is_manifest(descriptor.media_type) or media_types.is_index(
-            descriptor.media_type
+        manifest = (
+            media_types.is_manifest(descriptor.media_type)
+            or media_types.is_index(descriptor.media_type)
+            or media_types.is_schema1(descriptor.media_type)
         )
         order: tuple[str, ...] = ("manifests", "blobs") if manifest else ("blobs", "manifests")
 
@@ -171,7 +176,18 @@ class RegistrySource:
             limit=FETCH_LIMIT,
             accept=_ACCEPT if kind == "manifests" else "*/*",
         )
+        if media_types.is_schema1(descriptor.media_type):
+            raw = schema1.payload(raw)
         return verify(descriptor, raw, answer.host)
+
+    def blob_size(self, digest: str) -> int:
+        """Ask how many bytes a blob has: one HEAD, more where a place does not answer it well.
+
+        Raises
+        ------
+        BlobNotFound, AuthError, TransportError, ProtocolError
+        """
+        return measure(self._client, self._repository, digest)
 
     def open(self, descriptor: Descriptor) -> BlobReader:
         """Return a reader of a blob; no request until it is read."""
@@ -202,8 +218,48 @@ class RegistrySource:
         return iter(dict.fromkeys(self._client.first(job)))
 
     def referrers(self, digest: str, artifact_type: str | None = None) -> Iterator[Descriptor]:
-        """Refuse: attached content is not read yet."""
-        raise Unsupported(f"{self.location}: reading referrers is not built yet")
+        """Yield what is attached by its ``subject``, with how it was found (`Referrer`).
+
+        Asks the referrers API, a GET for each page; where the registry has none (404), the tag
+        that takes its place: one more GET, and no further question to the API from this object.
+        Filtered by what the listing says, whether or not the registry filtered; entries that do
+        not say their artifact type stay.
+
+        Raises
+        ------
+        AuthError, TransportError, ProtocolError, BadLink, MalformedContent, LimitExceeded
+        """
+
+        def job(endpoint: Endpoint) -> list[Referrer]:
+            found = referrers.ask(
+                self._client,
+                endpoint,
+                self._repository,
+                digest,
+                artifact_type,
+                without_api=self._without_api,
+            )
+            if not found and endpoint.place.mirror:
+                # A mirror holds what somebody pulled through it; the registry may know more.
+                raise ManifestNotFound(f"{endpoint.place.name} lists nothing attached to {digest}")
+            return found
+
+        return iter(self._client.first(job))
+
+
+def _schema1(
+    raw: bytes, kind: str, reference: Reference, answer: Answer, *, strict: bool
+) -> Descriptor:
+    """Return the descriptor of a schema 1 manifest: its digest is that of the signed part."""
+    if strict:
+        schema1.parse(raw, kind)
+    content = schema1.payload(raw)
+    expected = reference.digest
+    algorithm = "sha256" if expected is None else digests.algorithm(expected)
+    actual = digests.of(content, algorithm)
+    if expected not in (None, actual):
+        raise mismatch(str(expected), actual, answer.host, host=answer.host)
+    return schema1.described(raw, content, actual)
 
 
 def _media_type(answer: Answer, raw: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from didlab.oci.descriptor import Descriptor
 from didlab.oci.manifest import MANIFEST_LIMIT
 from didlab.oci.reference import Reference
 from didlab.sources.base import BlobReader, Source, WrapperSource, check_small
+from didlab.sources.sizing import blob_size
 
 _HINT = "look at it once with offline=False"
 
@@ -132,6 +133,23 @@ class StoredSource(WrapperSource):
             _attempt(lambda: store.put(descriptor.digest, raw))
         return raw
 
+    def blob_size(self, digest: str) -> int:
+        """Return the size of a stored blob; of another one, ask the inner source.
+
+        Raises
+        ------
+        BlobNotFound
+            Offline, and not in the store.
+        """
+        store = stores.default()
+        blob = None if store is None else store.open(digest)
+        if blob is not None:
+            with blob:
+                return blob.size
+        if self._offline:
+            self._absent(BlobNotFound, f"blob {digest}")
+        return blob_size(self.inner, digest)
+
     def open(self, descriptor: Descriptor) -> BlobReader:
         """Return a reader of the stored file where there is one, else the inner one's."""
         store = stores.default()
@@ -162,6 +180,20 @@ class StoredSource(WrapperSource):
                 hint="a tag that was looked at before can be opened by its name",
             )
         return self.inner.tags()
+
+    def referrers(self, digest: str, artifact_type: str | None = None) -> Iterator[Descriptor]:
+        """Pass on; offline, refuse: what is attached changes, and half of it is no answer.
+
+        Raises
+        ------
+        Unsupported
+        """
+        if self._offline:
+            raise Unsupported(
+                f"offline: {self.location} cannot be asked what is attached to {digest}",
+                hint="ask with offline=False",
+            )
+        return self.inner.referrers(digest, artifact_type)
 
 
 class StoredReader:
@@ -263,6 +295,8 @@ def _read(store: BlobStore | None, digest: str, size: int | None, limit: int) ->
 def _media_type(raw: bytes) -> str:
     try:
         return manifests.parse(raw).media_type
+    except Unsupported:
+        return media_types.SCHEMA1
     except DidlabError:
         return "application/octet-stream"  # whoever parses it says what is wrong
 

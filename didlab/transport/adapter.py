@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import ssl
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import requests.adapters
@@ -29,6 +29,34 @@ Inspector = Callable[[str, str], None]
 
 class Refused(Exception):
     """Raised by an inspector. No OSError, lest urllib3 take it for a passing fault."""
+
+
+class Body(Protocol):
+    """What a request sends, in pieces: begun anew each time that the request is sent."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield them from the first on."""
+
+
+#: What a request may carry: a form with secrets, small content, or much of it.
+Sendable = Secret | bytes | Body
+
+
+class _Stream:
+    """A body as requests wants it, which asks for a length and then iterates."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __len__(self) -> int:
+        return self._body.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._body.pieces()
 
 
 _sending: ContextVar[bool] = ContextVar("didlab_sending", default=False)
@@ -132,7 +160,7 @@ def open_answer(
     url: str,
     *,
     headers: Mapping[str, str | Secret],
-    body: Secret | None,
+    body: Sendable | None,
     timeout: tuple[float, float],
     proxies: Mapping[str, Secret],
 ) -> requests.Response:
@@ -142,7 +170,7 @@ def open_answer(
     Secrets are revealed here and in no frame above: a traceback with locals shows those.
     """
     plain = {name: _reveal(value) for name, value in headers.items()}
-    prepared = requests.Request(method, url, headers=plain, data=_reveal(body)).prepare()
+    prepared = requests.Request(method, url, headers=plain, data=_data(body)).prepare()
     ways = {name: value.reveal() for name, value in proxies.items()}
     proxy = requests.utils.select_proxy(url, ways)
     if proxy and proxy.startswith("http") and url.startswith("http:"):
@@ -156,5 +184,11 @@ def open_answer(
         _sending.reset(token)
 
 
-def _reveal(value: str | Secret | None) -> str:
-    return value.reveal() if isinstance(value, Secret) else value or ""
+def _reveal(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _data(body: Sendable | None) -> Any:
+    if body is None or isinstance(body, bytes):
+        return body or b""
+    return body.reveal() if isinstance(body, Secret) else _Stream(body)

@@ -116,7 +116,7 @@ class Authorizer:
         """Return a header with the scope that the challenge names, where that is modest.
 
         For places whose names for a repository differ from the path (a prefix, an upstream).
-        Anything beyond pulling from one repository is not asked for.
+        Anything beyond one repository, and what was to be done there, is not asked for.
         """
         challenge = choose(parse(values))
         asked = challenge.parameters.get("scope", "") if challenge else ""
@@ -127,7 +127,7 @@ class Authorizer:
             and asked != scope
             and len(parts) == 3
             and parts[0].split("(")[0] == "repository"
-            and parts[2] == "pull"
+            and set(parts[2].split(",")) <= _actions(scope)
         )
         if not modest or challenge is None:
             return None
@@ -207,6 +207,12 @@ class Authorizer:
         if isinstance(given, str):
             raise TokenInvalid(f"{host} {given}", host=host, hint="a login page may have answered")
         return _Token(given.value, time.monotonic() + _life(given.expires_in))
+
+
+def _actions(scope: str | None) -> set[str]:
+    """Return what a scope allows at the repository that it names first; pulling in any case."""
+    first = (scope or "").partition(" ")[0]
+    return {"pull", *(first.rpartition(":")[2].split(",") if first.count(":") == 2 else ())}
 
 
 def _key(challenge: Challenge, scope: str | None, account: str) -> tuple[str, str, str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 from didlab._pausing import check
 from didlab.errors import (
     BadRange,
     BlobNotFound,
     InvalidArgument,
+    ProtocolError,
     SizeMismatch,
     Truncated,
     printable,
@@ -19,6 +20,55 @@ from didlab.transport.endpoint import Endpoint
 from didlab.transport.wire import Answer
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
+
+
+def measure(client: Client, repository: str, digest: str) -> int:
+    """Return the size of a blob that nobody told: one HEAD.
+
+    Where a HEAD is not answered, or not with a length (addresses that are signed for GET alone),
+    a GET of the first byte tells; of its body nothing is read.
+
+    Raises
+    ------
+    BlobNotFound, AuthError, TransportError, ProtocolError
+    """
+
+    def ask(endpoint: Endpoint, method: str, headers: Mapping[str, str]) -> Answer:
+        scope = endpoint.place.scope(repository)
+        return endpoint.request(method, repository, f"blobs/{digest}", scope=scope, headers=headers)
+
+    def job(endpoint: Endpoint) -> int:
+        answer = ask(endpoint, "HEAD", {})
+        length = _told(answer)
+        answer.drain()
+        if length is not None:
+            return length
+        answer = ask(endpoint, "GET", {"Range": "bytes=0-0"})
+        if answer.status == 416:  # there is no first byte
+            answer.close()
+            answer = ask(endpoint, "GET", {})
+        length = _told(answer)
+        if length is None and answer.status not in (200, 206):
+            raise client.refusal(endpoint, answer, repository, f"blob {digest}", BlobNotFound)
+        answer.close()
+        if length is None:
+            raise ProtocolError(
+                f"{answer.host} does not tell how large the blob {digest} is", host=answer.host
+            )
+        return length
+
+    return client.first(job)
+
+
+def _told(answer: Answer) -> int | None:
+    """Return the size of the whole that an answer's headers tell."""
+    if answer.status == 206:
+        values = answer.all_headers("Content-Range")
+        match = _CONTENT_RANGE.fullmatch(values[0].strip()) if len(values) == 1 else None
+        return int(match[3]) if match is not None and match[3] != "*" else None
+    if answer.status != 200 or "Content-Encoding" in answer.headers:
+        return None
+    return answer.content_length()
 
 
 class Blob:

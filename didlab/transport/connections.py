@@ -48,6 +48,11 @@ def interruptible(base: type[Any]) -> type[Any]:
                     if guard is not None:
                         guard.close()  # else closing the connection would not end it
 
+        def request(self, *args: Any, **options: Any) -> None:
+            # A body may wait for a place that takes no more.
+            with pausing.cutting(lambda: _shut(self.sock)):
+                super().request(*args, **options)
+
         def getresponse(self) -> Any:
             sock = self.sock
             with pausing.cutting(lambda: _shut(sock)):

@@ -76,12 +76,7 @@ def effective(
         for name, value in arguments.items()
         if value is not None and not (isinstance(value, list | tuple) and not value)
     }
-    unknown = sorted(set(arguments) - _ARGUMENTS)
-    if unknown:
-        raise InvalidArgument(
-            f"there is no option {', '.join(unknown)}",
-            hint=f"there are {', '.join(sorted(_ARGUMENTS))}",
-        )
+    check_names(arguments)
     trusted = bool(given.get("trust_env", True))
     # What is said later goes before what was said earlier.
     values: dict[str, Any] = {}
@@ -108,6 +103,21 @@ def effective(
         registry=registry,
         given=tuple(given),
     ), origins
+
+
+def check_names(arguments: Iterable[str]) -> None:
+    """Refuse options that do not exist; their values are not looked at.
+
+    Raises
+    ------
+    InvalidArgument
+    """
+    unknown = sorted(set(arguments) - _ARGUMENTS)
+    if unknown:
+        raise InvalidArgument(
+            f"there is no option {', '.join(unknown)}",
+            hint=f"there are {', '.join(sorted(_ARGUMENTS))}",
+        )
 
 
 def matching(registry: str, names: Iterable[str]) -> list[str]:

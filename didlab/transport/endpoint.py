@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from didlab._pausing import patience, pause, wait
 from didlab.errors import ConnectFailed, RateLimited, TransportError
 from didlab.transport import credentials, login, notices, redirects, retry, schemes
+from didlab.transport.adapter import Sendable
 from didlab.transport.addresses import Addresses
 from didlab.transport.auth import Authorizer
 from didlab.transport.credentials import Credential
@@ -65,12 +66,14 @@ class Endpoint:
         accept: str = "*/*",
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        body: Sendable | None = None,
         attempts: int = retry.ATTEMPTS,
     ) -> Answer:
         """Ask one API endpoint, with as many attempts as it takes; redirects are followed.
 
-        ``attempts`` is the most, fewer at mirrors: another place is at hand then. Returns the
-        answer whatever its status, except for what is handled here.
+        ``attempts`` is the most, fewer at mirrors: another place is at hand then. ``body`` is sent
+        again with each of them. Returns the answer whatever its status, except for what is handled
+        here.
 
         Raises
         ------
@@ -81,7 +84,33 @@ class Endpoint:
         text = "&".join(part for part in parts if part)
         everything: Headers = {"Accept": accept, **(headers or {})}
         path = self.place.path(repository, rest)
-        request = Request(method, path, text, everything, repository, scope)
+        request = Request(method, path, text, everything, repository, scope, body=body)
+        return self._persist(request, attempts)
+
+    def proceed(
+        self,
+        method: str,
+        url: Url,
+        repository: str,
+        *,
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        body: Sendable | None = None,
+        attempts: int = retry.ATTEMPTS,
+    ) -> Answer:
+        """Ask at an address that this place gave for an upload: as `request`.
+
+        Where it is another origin the login does not go along, and it may not be less public.
+        """
+        elsewhere = None if url.origin == self._origin() else url
+        everything: Headers = {"Accept": "*/*", **(headers or {})}
+        request = Request(
+            method, url.path, url.query, everything, repository, scope, body=body,
+            elsewhere=elsewhere,
+        )  # fmt: skip
+        return self._persist(request, attempts)
+
+    def _persist(self, request: Request, attempts: int) -> Answer:
         attempts = min(attempts, 2 if self.place.mirror else retry.ATTEMPTS)
         connects = 1 if self.place.mirror else min(attempts, retry.CONNECT_ATTEMPTS)
         # At a mirror nobody waits long: another place is at hand.
@@ -130,6 +159,13 @@ class Endpoint:
 
         A range of content that was found elsewhere before is asked for there at once.
         """
+        if request.elsewhere is not None:
+            answer = self._sender.send(
+                request.method, request.elsewhere, request.headers, request.attempt, foreign=True,
+                body=request.body,
+            )  # fmt: skip
+            answer.strayed = True
+            return answer
         ranged = request.method == "GET" and "Range" in request.headers
         known = self._addresses.find(request.path) if ranged else None
         if known is not None:
@@ -159,7 +195,7 @@ class Endpoint:
                 root=Request("GET", path, query, {}, attempt=request.attempt),
             )
         answer = redirects.follow(answer, request, self._sender, self._ask_token)
-        if answer.strayed and answer.status in (200, 206):
+        if answer.strayed and answer.status in (200, 206) and request.method == "GET":
             self._addresses.keep(request.path, answer.url)
         return answer
 

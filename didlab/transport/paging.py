@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from didlab._pausing import Patience, patience
 from didlab.errors import (
@@ -53,21 +53,18 @@ def names(
     LimitExceeded
         More than 10,000 pages or 1,000,000 names.
     """
-    query: dict[str, str] = {"n": str(PAGE)}
-    seen: set[tuple[tuple[str, str], ...]] = set()
     count = 0
-    for _ in range(MAX_PAGES):
-        seen.add(tuple(sorted(query.items())))
-        raw, answer = client.small(
-            endpoint,
-            repository,
-            rest,
-            what=what,
-            missing=missing,
-            limit=PAGE_LIMIT,
-            query=query,
-            scope=scope,
-        )
+    pages = documents(
+        client,
+        endpoint,
+        repository,
+        rest,
+        what=what,
+        missing=missing,
+        query={"n": str(PAGE)},
+        scope=scope,
+    )
+    for raw, answer in pages:
         for name in _page(raw, answer, field, what):
             count += 1
             if count > MAX_NAMES:
@@ -79,6 +76,45 @@ def names(
                     host=answer.host,
                 )
             yield name
+
+
+def documents(
+    client: Client,
+    endpoint: Endpoint,
+    repository: str,
+    rest: str,
+    *,
+    what: str,
+    missing: type[NotFound],
+    query: dict[str, str],
+    accept: str = "application/json",
+    scope: str | None = None,
+    limit: int = MAX_PAGES,
+) -> Iterator[tuple[bytes, Answer]]:
+    """Yield the pages of a list as they came: one request each.
+
+    Raises
+    ------
+    BadLink
+        As `names`.
+    LimitExceeded
+        More than ``limit`` pages, or one of more than 4 MiB.
+    """
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for _ in range(limit):
+        seen.add(tuple(sorted(query.items())))
+        raw, answer = client.small(
+            endpoint,
+            repository,
+            rest,
+            what=what,
+            missing=missing,
+            limit=PAGE_LIMIT,
+            accept=accept,
+            query=query,
+            scope=scope,
+        )
+        yield raw, answer
         link = answer.headers.get("Link")
         if not link:
             return
@@ -89,10 +125,10 @@ def names(
             raise BadLink(f"the pages of {what} at {answer.host} run in a circle", host=answer.host)
         query = following
     raise LimitExceeded(
-        f"{endpoint.place.name} lists {what} in more than {MAX_PAGES} pages",
+        f"{endpoint.place.name} lists {what} in more than {limit} pages",
         what="pages",
-        limit=MAX_PAGES,
-        seen=MAX_PAGES + 1,
+        limit=limit,
+        seen=limit + 1,
     )
 
 
@@ -156,7 +192,8 @@ def _next(link: str, rest: str, answer: Answer) -> dict[str, str] | None:
             url = urls.join(answer.url, target)
         except OriginRefused as error:
             raise BadLink(f"{host} sent a Link that leads nowhere: {error}", host=host) from None
-        if not url.path.rstrip("/").endswith("/" + rest.rstrip("/")):
+        # A digest's colon comes back escaped from some.
+        if not unquote(url.path).rstrip("/").endswith("/" + rest.rstrip("/")):
             raise BadLink(f"{host} links to another list: {printable(url.path, 200)!r}", host=host)
         if not url.query:
             raise BadLink(f"{host} sent a Link that leads nowhere", host=host)

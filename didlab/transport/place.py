@@ -38,9 +38,9 @@ class Place:
         name = f"{self.prefix}{repository}/" if repository else ""
         return f"{self.root}/v2/{quote(name, safe='/')}{rest}"
 
-    def scope(self, repository: str) -> str:
+    def scope(self, repository: str, actions: str = "pull") -> str:
         """Return the scope for pulling, with the repository's name as this place knows it."""
-        return f"repository:{self.prefix}{repository}:pull"
+        return f"repository:{self.prefix}{repository}:{actions}"
 
 
 def registry(name: str) -> Place:

@@ -23,6 +23,8 @@ from didlab.transport.wire import Answer
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: Those that are followed whatever the method is; 303 means: look there, by GET.
+_FOR_ALL = _REDIRECTS - {303}
 
 
 def follow(answer: Answer, request: Request, sender: Sender, ask_token: Send) -> Answer:
@@ -39,7 +41,8 @@ def follow(answer: Answer, request: Request, sender: Sender, ask_token: Send) ->
     AuthDenied
         Where it leads wants a login.
     """
-    if answer.status not in _REDIRECTS:
+    followed = _REDIRECTS if request.method in ("GET", "HEAD") else _FOR_ALL
+    if answer.status not in followed:
         return answer
     name = sender.place.name
     first = answer.url
@@ -64,12 +67,14 @@ def follow(answer: Answer, request: Request, sender: Sender, ask_token: Send) ->
             authorization = answer.sent_authorization
         kept = request.headers_with(authorization if at_home else None)
         foreign = target.origin != home
-        answer = sender.send(request.method, target, kept, request.attempt, foreign=foreign)
+        answer = sender.send(
+            request.method, target, kept, request.attempt, foreign=foreign, body=request.body
+        )
         answer.sent_authorization = authorization if at_home else None
         answer.strayed = not at_home
         if answer.status == 401 and not at_home:
             answer = _anonymous(answer, target, request, sender, ask_token)
-        if answer.status not in _REDIRECTS:
+        if answer.status not in followed:
             return answer
     answer.close()
     raise TooManyRedirects(f"{name} redirects more than {MAX_REDIRECTS} times", host=name)
@@ -96,7 +101,9 @@ def _anonymous(
             hint="logins are never sent to where a redirect leads",
         ) from error
     headers = request.headers_with(header)
-    answer = sender.send(request.method, target, headers, request.attempt, foreign=True)
+    answer = sender.send(
+        request.method, target, headers, request.attempt, foreign=True, body=request.body
+    )
     answer.strayed = True
     return answer
 

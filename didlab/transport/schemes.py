@@ -120,7 +120,9 @@ def _find(sender: Sender, first: str, second: str, request: Request, headers: He
 
 def _send_as(sender: Sender, scheme: str, request: Request, headers: Headers) -> Answer:
     url = Url(origin(sender.place, scheme), request.path, request.query)
-    answer = sender.send(request.method, url, headers, request.attempt, foreign=False)
+    answer = sender.send(
+        request.method, url, headers, request.attempt, foreign=False, body=request.body
+    )
     login = headers.get("Authorization")
     answer.sent_authorization = login if isinstance(login, Secret) else None
     return answer

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from didlab.errors import InvalidArgument
 from didlab.transport import urls
+from didlab.transport.adapter import Sendable
 from didlab.transport.options import Options
 from didlab.transport.place import Place
 from didlab.transport.secret import Secret
@@ -22,12 +23,17 @@ class Request:
 
     method: str
     path: str
-    query: str
+    #: May hold a signature.
+    query: str = field(repr=False)
     headers: Headers
-    #: What a login is asked for: the repository, and the scope that reading it takes.
+    #: What a login is asked for: the repository, and the scope that it takes.
     repository: str = ""
     scope: str | None = None
     attempt: int = 1
+    #: What it sends; the same again at every attempt.
+    body: Sendable | None = None
+    #: Where to, when the place named another one for it: the login does not go there.
+    elsewhere: Url | None = None
 
     def headers_with(self, authorization: Secret | None) -> Headers:
         """Return the headers, with a login where there is one."""
@@ -106,7 +112,7 @@ class Sender:
         attempt: int,
         *,
         foreign: bool,
-        body: Secret | None = None,
+        body: Sendable | None = None,
     ) -> Answer:
         """Send one request; ``foreign`` are addresses that the place named, not the user."""
         if foreign:

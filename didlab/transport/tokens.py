@@ -34,8 +34,7 @@ def ask(
     send: Send, realm: Url, service: str, scope: str | None, credential: Credential | None
 ) -> Answer:
     """Ask for a token: with an identity token by POST (OAuth 2), else by GET."""
-    query = [("service", service), ("scope", scope or "")]
-    fields = {name: value for name, value in query if value}
+    fields = {name: value for name, value in (("service", service), ("scope", scope)) if value}
     if credential is not None and credential.identity_token is not None:
         form = _form(fields, credential.identity_token)
         kind: dict[str, str | Secret] = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -78,5 +77,9 @@ def _form(fields: dict[str, str], token: Secret) -> Secret:
 
 
 def _with_query(url: Url, fields: dict[str, str]) -> Url:
-    query = "&".join(part for part in (url.query, urlencode(fields)) if part)
+    pairs: list[tuple[str, str]] = []
+    for name, value in fields.items():
+        # Several scopes are several parameters here, and one text in a form.
+        pairs += [(name, one) for one in (value.split(" ") if name == "scope" else [value])]
+    query = "&".join(part for part in (url.query, urlencode(pairs)) if part)
     return Url(url.origin, url.path, query)

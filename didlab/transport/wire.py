@@ -28,7 +28,7 @@ from didlab.errors import (
     printable,
 )
 from didlab.transport import failures
-from didlab.transport.adapter import Adapter, Refused, open_answer
+from didlab.transport.adapter import Adapter, Refused, Sendable, open_answer
 from didlab.transport.log import RequestLog, Row
 from didlab.transport.options import DIRECT, Options, Proxy, parse_proxy
 from didlab.transport.secret import Secret
@@ -296,7 +296,7 @@ class Wire:
         home: str,
         attempt: int = 1,
         mirror: str | None = None,
-        body: Secret | None = None,
+        body: Sendable | None = None,
     ) -> Answer:
         """Send one request; ``way`` is ``"named"``, ``"lax"`` or ``"foreign"``.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from didlab import settings
 from didlab.errors import DidlabError
+from didlab.oci import artifacts
 from didlab.sizes import human
 from didlab.views import html, text
 
@@ -55,8 +56,13 @@ def _draw(facts: Mapping[str, Any], problem: str | None) -> str:
             facts.get("digest", "not fetched"),
         )
     ]
-    if problem is not None:
+    artifact = facts.get("artifact_type")
+    if artifact is not None:
+        parts.append(html.note(f"no image: {artifacts.described(artifact)}"))
+    elif problem is not None:
         parts.append(html.note(problem))
+    if facts.get("converted"):
+        parts.append(html.note(facts["converted"]))
     if facts.get("platforms"):
         parts.append(html.note("platforms: " + ", ".join(facts["platforms"])))
     config = facts.get("config")
@@ -74,11 +80,13 @@ def _draw(facts: Mapping[str, Any], problem: str | None) -> str:
     if layers:
         largest = max(size for _, size in layers) or 1
         made_by = facts.get("made_by") or [None] * len(layers)
-        number = text.count(len(layers), "layer")
+        if artifact is not None:
+            made_by = facts["media_types"]
+        number = text.count(len(layers), "layer" if artifact is None else "blob")
         parts.append(html.note(f"{number}, {human(facts['size'])} to download"))
         parts.append(
             html.table(
-                ("", "size", "", "digest", "made by"),
+                ("", "size", "", "digest", "made by" if artifact is None else "media type"),
                 [
                     (
                         str(position),

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from didlab.errors import printable
+from didlab.oci import artifacts
 from didlab.sizes import human
 
 
@@ -62,12 +63,17 @@ def manifest(facts: Mapping[str, Any]) -> str:
         return _line("Manifest", name, "not fetched")
     platforms = facts.get("platforms")
     layers = facts.get("layers")
+    kind = facts.get("artifact_type")
     return _line(
         "Manifest",
         name,
         short(facts["digest"]),
+        artifacts.name(kind) or kind if kind else None,
         count(len(platforms), "platform") if platforms and not facts.get("platform") else None,
-        f"{count(len(layers), 'layer')}, {human(facts['size'])}" if layers is not None else None,
+        f"{count(len(layers), 'blob' if kind else 'layer')}, {human(facts['size'])}"
+        if layers is not None
+        else None,
+        facts.get("converted"),
     )
 
 
@@ -93,6 +99,18 @@ def registry(facts: Mapping[str, Any]) -> str:
     mirrors = facts.get("mirrors") or ()
     shown = ", ".join(mirror.rpartition("@")[2] for mirror in mirrors)
     return _line("Registry", facts["name"], f"mirrors: {shown}" if mirrors else None)
+
+
+def attestation(facts: Mapping[str, Any]) -> str:
+    """Return an Attestation's repr, which claims nothing."""
+    return _line(
+        "Attestation",
+        facts["predicate_type"],
+        short(facts["digest"]),
+        f"attached to {short(facts['attached_to'])}",
+        None if facts["names_image"] else "about something else",
+        "not verified",
+    )
 
 
 def config(facts: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from rig.registries import Registry as LabRegistry
 import didlab
 from didlab.model import completion
 from didlab.model import manifest as manifest_module
+from didlab.model.attestation import Attestation
 from didlab.model.config import Config
 from didlab.model.layer import Layer
 from didlab.model.manifest import Manifest
@@ -34,7 +35,16 @@ from didlab.oci.reference import Reference
 from didlab.sources.base import Source
 from model.sources import ASKED, Exploded, MemorySource
 
-PUBLIC_CLASSES = [Registry, Repository, Manifest, Layer, Config, RateLimit, Reference]
+PUBLIC_CLASSES = [
+    Registry,
+    Repository,
+    Manifest,
+    Layer,
+    Config,
+    Attestation,
+    RateLimit,
+    Reference,
+]
 
 LAYERS: list[dict[str, Any]] = [{"a": b"a"}, {"b": b"b"}]
 AMD64 = make_image(LAYERS, Env=["A=1"], Labels={"b": "c"}, Cmd=["/a"])

@@ -37,7 +37,6 @@ from didlab.errors import (
     NotAnImage,
     PlatformNotFound,
     RepositoryNotFound,
-    Unsupported,
 )
 from didlab.model import saving
 from didlab.oci.digest import of
@@ -399,12 +398,12 @@ def test_an_artifact_has_layers_but_is_no_image(own_registry: LabRegistry) -> No
     assert repr(m).startswith("<Manifest ")
 
 
-def test_schema_1_is_refused_by_its_name(lab: LabRegistry) -> None:
+def test_schema_1_is_shown_as_an_image_and_marked(lab: LabRegistry) -> None:
     m = didlab.open(f"{lab.host}/lab/old:1")
-    for call in (m.platforms, m.layers, m.config, m.digest):
-        with pytest.raises(Unsupported, match="schema 1"):
-            call()
-    assert "schema 1" in m._repr_html_()
+    assert m.platforms()["platform"].tolist() == ["linux/amd64"]
+    assert m.config().cmd == ("/hello",)
+    assert "converted from schema 1" in repr(m)
+    assert "converted from schema 1" in m._repr_html_()
 
 
 # --- what is not there ------------------------------------------------------------------------

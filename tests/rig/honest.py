@@ -28,7 +28,13 @@ class HonestRegistry:
     page : int
         How many tags or repositories one answer lists at most.
     referrers : dict of str to bytes
-        Answers of the referrers API by digest; 404 for all others.
+        Answers of the referrers API by digest, before all else.
+    referrers_api : bool
+        Whether the referrers API is served (OCI distribution 1.1); 404 as if there were none.
+    referrers_filter : bool
+        Whether it filters by ``artifactType``, and says so.
+    referrers_page : int
+        How many descriptors one answer of it lists at most.
     """
 
     def __init__(self) -> None:
@@ -43,6 +49,9 @@ class HonestRegistry:
         self.expires_in = 300
         self.realm = ""
         self.page = 1000
+        self.referrers_api = False
+        self.referrers_filter = True
+        self.referrers_page = 1000
         self._issued = 0
         self._issuing = threading.Lock()
 
@@ -62,6 +71,17 @@ class HonestRegistry:
         self.types[built.digest] = built.media_type
         for child in built.children if isinstance(built, BuiltIndex) else ():
             self._add_types(child)
+
+    def attach(
+        self, repository: str, built: BuiltImage | BuiltIndex, tag: str | None = None
+    ) -> str:
+        """Serve a manifest, under no tag unless one is given; returns its digest."""
+        self.blobs.update(all_blobs(built))
+        self._add_types(built)
+        tags = self.tags.setdefault(repository, {})
+        if tag is not None:
+            tags[tag] = built.digest
+        return built.digest
 
     def add_blob(self, repository: str, data: bytes) -> str:
         """Serve a blob; returns its digest."""
@@ -90,11 +110,7 @@ class HonestRegistry:
         if kind == "tags":
             return self._paged(request, "tags", sorted(self.tags[repository]), {"name": repository})
         if kind == "referrers":
-            body = self.referrers.get(name)
-            kind = "application/vnd.oci.image.index.v1+json"
-            return (
-                Answer(200, {"Content-Type": kind}, body) if body else self._error(404, "NOT_FOUND")
-            )
+            return self._referrers(request, name)
         if kind == "manifests":
             digest = self.tags[repository].get(name, name)
             if digest not in self.types:
@@ -104,6 +120,48 @@ class HonestRegistry:
         if name not in self.blobs:
             return self._error(404, "BLOB_UNKNOWN", digest=name)
         return self._blob(request, name)
+
+    def _referrers(self, request: Request, digest: str) -> Answer:
+        """What the specification says about listing referrers."""
+        headers = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+        body = self.referrers.get(digest)
+        if body is not None:
+            return Answer(200, headers, body)
+        if not self.referrers_api:
+            # As net/http answers for a route that it does not have.
+            return Answer(404, {"Content-Type": "text/plain"}, b"404 page not found\n")
+        rows = [row for name in sorted(self.types) if (row := self._referrer(name, digest))]
+        wanted = request.query.get("artifactType", [""])[0]
+        if wanted and self.referrers_filter:
+            rows = [row for row in rows if row.get("artifactType") == wanted]
+            headers["OCI-Filters-Applied"] = "artifactType"
+        start = int(request.query.get("from", ["0"])[0])
+        stop = start + self.referrers_page
+        if len(rows) > stop:
+            query = {"from": str(stop), **({"artifactType": wanted} if wanted else {})}
+            headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
+        index = {
+            "schemaVersion": 2,
+            "mediaType": headers["Content-Type"],
+            "manifests": rows[start:stop],
+        }
+        return Answer(200, headers, json.dumps(index).encode())
+
+    def _referrer(self, name: str, subject: str) -> dict[str, object] | None:
+        document = json.loads(self.blobs[name])
+        if (document.get("subject") or {}).get("digest") != subject:
+            return None
+        row: dict[str, object] = {
+            "mediaType": self.types[name],
+            "digest": name,
+            "size": len(self.blobs[name]),
+        }
+        kind = document.get("artifactType") or document.get("config", {}).get("mediaType")
+        if kind:
+            row["artifactType"] = kind
+        if document.get("annotations"):
+            row["annotations"] = document["annotations"]
+        return row
 
     def _blob(self, request: Request, digest: str) -> Answer:
         data = self.blobs[digest]

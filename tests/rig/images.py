@@ -13,7 +13,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -56,11 +56,12 @@ def hardlink(target: str) -> tarfile.TarInfo:
     return entry
 
 
-def make_tar(members: Mapping[str, Member]) -> bytes:
-    """A layer's tar, members in the order given."""
+def make_tar(members: Mapping[str, Member] | Iterable[tuple[str, Member]]) -> bytes:
+    """A layer's tar, members in the order given; as pairs, names may come twice."""
+    pairs = members.items() if isinstance(members, Mapping) else members
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, member in members.items():
+        for name, member in pairs:
             data = b""
             if isinstance(member, tuple):
                 entry, data = member

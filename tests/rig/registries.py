@@ -155,7 +155,7 @@ def start_registry(
             },
         },
         "http": {"addr": f"127.0.0.1:{port}", "secret": "not a secret"},
-        # So that schema 1 can be pushed, to be recognised and refused.
+        # So that schema 1 can be pushed, to be converted.
         "compatibility": {"schema1": {"enabled": True}},
         **config,
     }

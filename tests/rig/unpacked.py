@@ -6,13 +6,12 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from didlab.files import table as tables
 from didlab.files.table import Entry, Table
-from rig.images import Member
 from rig.processes import CommandFailed, require, run
 
 _TYPES = {
@@ -42,23 +41,6 @@ def absolute(name: str) -> bytes:
     """An entry's name as tables have it."""
     parts = [part for part in os.fsencode(name).split(b"/") if part not in (b"", b".")]
     return b"/" + b"/".join(parts)
-
-
-def members_tar(members: Iterable[tuple[str, Member]]) -> bytes:
-    """A tar in which names may come twice."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, member in members:
-            data = b""
-            if isinstance(member, tuple):
-                entry, data = member
-            elif isinstance(member, tarfile.TarInfo):
-                entry = member
-            else:
-                entry, data = tarfile.TarInfo(), member or b""
-            entry.name, entry.size = name, len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 def layer_table(tar: bytes) -> Table:
