@@ -51,6 +51,11 @@ _FRAMES = {
     "changes": "`Manifest.changes()`",
     "plan": "`didlab.plan()`",
     "endpoints": "`didlab.endpoints()`",
+    "images": "`didlab.images()`",
+    "referrers": "`Manifest.referrers()`",
+    "attestations": "`Manifest.attestations()`",
+    "sbom": "`Manifest.sbom()`, `Attestation.packages()`",
+    "verify": "`didlab.verify()`, `Manifest.verify()`",
 }
 
 
@@ -154,9 +159,14 @@ def _members(cls: type[Any]) -> Iterator[tuple[str, str]]:
     ]
     if free:
         yield "free", ", ".join(f"`{name}`" for name in free)
-    for name, value in vars(cls).items():
+    # With those of its mixins, which are didlab's; not those of Mapping and the like.
+    names = dict.fromkeys(
+        name for base in cls.__mro__ if base.__module__.startswith("didlab.") for name in vars(base)
+    )
+    for name in names:
         if name.startswith("_"):
             continue
+        value = inspect.getattr_static(cls, name)
         function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         if inspect.isfunction(function):
             yield _signature(name, function), _first(function)

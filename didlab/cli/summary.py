@@ -9,6 +9,7 @@ from typing import Any
 from didlab.cli.tables import Output, Table, cut, text_lines
 from didlab.errors import NotAnImage, printable
 from didlab.model.config import Config
+from didlab.model.converted import MARK
 from didlab.model.manifest import Manifest
 from didlab.oci import artifacts
 from didlab.sizes import human
@@ -21,6 +22,7 @@ def facts(image: Manifest) -> dict[str, Any]:
     kind = artifacts.type_of(image._document())
     return {
         **({} if kind is None else {"artifact_type": kind}),
+        **({} if image._snapshot.conversion is None else {"note": MARK}),
         "reference": str(image.reference),
         "digest": image.digest(),
         "media_type": image.media_type(),
@@ -70,6 +72,7 @@ def rows(image: Manifest, found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("digest", found["digest"]),
         ("media_type", found["media_type"]),
         ("artifact_type", _artifact(found.get("artifact_type"))),
+        ("note", found.get("note")),
         ("platforms", ", ".join(names)),
         ("image_id", found["image_id"]),
         ("size", found["size"]),

@@ -20,6 +20,7 @@ from didlab.files.table import DIR, FILE, HARDLINK, SYMLINK, Entry, Table
 from didlab.files.wellknown import Capture, One, is_wellknown
 from didlab.model import tables, unverified
 from didlab.model.indexing import Manner, Wanted, check_diff_id, indexes, known_index
+from didlab.model.keeping import bring
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
 from didlab.sizes import human
@@ -139,6 +140,9 @@ class Layers:
             return self._merge(capture)
         for one, diff_id in zip(self._wanted, found.diff_ids, strict=True):
             check_diff_id(one, diff_id, self._source.location)
+        if self._manner.keep:
+            layers = [one.descriptor for one in self._wanted]
+            bring(self._source, layers, self._title(self._wanted), self._manner.progress)
         return found
 
     def _merge(self, capture: Capture | None = None) -> Merged:

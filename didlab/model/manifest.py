@@ -10,7 +10,7 @@ from didlab.errors import InvalidArgument, LayerNotFound
 from didlab.model import tables
 from didlab.model.completion import Completer
 from didlab.model.config import Config
-from didlab.model.converted import MARK, noted
+from didlab.model.converted import MARK
 from didlab.model.imageattached import ImageAttached
 from didlab.model.imagecopying import ImageCopying
 from didlab.model.imagefiles import ImageFiles
@@ -431,7 +431,7 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
             overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep
         )
         self._snapshot.progress = progress
-        saved = saving.save(
+        return saving.save(
             [self],
             path,
             format=format,
@@ -440,7 +440,6 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
             platform=platform,
             manner=manner,
         )
-        return noted(saved, [self._snapshot.conversion])
 
     def load(
         self,

@@ -19,6 +19,7 @@ from didlab.export.running import Manner
 from didlab.export.staging import SourceOf
 from didlab.model import destination
 from didlab.model import since as bases
+from didlab.model.converted import noted
 from didlab.model.manifest import Manifest, about_one_already
 from didlab.model.snapshot import Entry, Snapshot, config_platform
 from didlab.oci import config as configs
@@ -54,7 +55,19 @@ def save(
     manner: Manner,
 ) -> SaveReport:
     """Save images together, what they share once. See `didlab.save`."""
-    form = Form(format, compression)
+    report = _save(manifests, path, Form(format, compression), since, platform, manner)
+    return noted(report, [manifest._snapshot.conversion for manifest in manifests])
+
+
+def _save(
+    manifests: Sequence[Manifest],
+    path: Target,
+    form: Form,
+    since: bases.What | None,
+    platform: Platforms,
+    manner: Manner,
+) -> SaveReport:
+    format, compression = form.format, form.compression  # noqa: A001
     check_thin(format, compression, thin=since is not None)
     sink: stream.Write | None = None
     if stream.is_stream(path):

@@ -6,7 +6,7 @@ Read from the loaders' sources and tried with them: dockerd 20.10, podman 4.3, s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from didlab.errors import InvalidReference
@@ -162,7 +162,9 @@ def _entries_flaw(facts: ArchiveFacts) -> _Flaw | None:
     for entry in facts.oci or ():
         if not entry.sound:
             return f"{entry.subject}: its manifest is missing or damaged", "error"
-        found = _flaw(entry.images)
+        # One image goes by its name; of several, the digest tells which.
+        one = len(entry.images) == 1
+        found = _flaw([replace(i, subject=entry.subject) if one else i for i in entry.images])
         if found is not None:
             return found
     return None if facts.oci else ("index.json lists no image", "error")

@@ -305,7 +305,10 @@ class FolderMembers:
 
 def _inside(name: str, where: str) -> bytes:
     """Return a name as a path from the archive's root."""
-    raw = absolute(os.fsencode(name))
+    try:
+        raw = absolute(os.fsencode(name))
+    except UnicodeEncodeError:
+        raise PathEscape(f"{name!r} is no name that {where} could hold", where=where) from None
     if b".." in raw.split(b"/"):
         raise PathEscape(f"{name} would lead out of {where}", where=name)
     return raw
