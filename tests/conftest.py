@@ -22,6 +22,9 @@ from rig.registries import (
 from didlab.blobs import store as stores
 from didlab.blobs.store import BlobStore
 
+#: Fuzzing is on demand, and needs atheris, which has no wheels for every Python.
+collect_ignore = ["fuzz"]
+
 __all__ = [
     "_containerd",
     "_dockerd",
