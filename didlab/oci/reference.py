@@ -24,11 +24,12 @@ _HUB_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io"})
 REPOSITORY_LIMIT = 255
 HOST_LIMIT = 253  # DNS has no longer names
 
-# Explicit ASCII classes and possessive repeats: no full-width digits, linear time on any text.
-_LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+"
-_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*+|\[[0-9A-Fa-f:]++\])(?::[0-9]++)?"
-_COMPONENT = r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*+"
-_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*+"
+# Explicit ASCII classes and possessive repeats: no full-width digits, linear time on any text. Groups
+# repeat greedily: possessive ones go wrong before Python 3.11.5, and each turn begins with its mark.
+_LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]++\])(?::[0-9]++)?"
+_COMPONENT = r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*"
+_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG_TEXT = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}+"
 _DIGEST = "sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})"
 

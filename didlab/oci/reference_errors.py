@@ -16,10 +16,8 @@ from didlab.oci.reference_pasted import SCHEME, TRANSPORT, masked, meant
 
 __all__ = ["explain", "explain_registry"]
 
-_COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*+")
-_LABELS = re.compile(
-    r"[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+(?:\.[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+)*+"
-)
+_COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*")
+_LABELS = re.compile(r"[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*(?:\.[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*)*")
 _TAG = re.compile("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}+")
 _HEX = re.compile("[0-9a-f]{64}")
 _PORT = re.compile("[1-9][0-9]{0,4}")
