@@ -24,8 +24,9 @@ _HUB_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io"})
 REPOSITORY_LIMIT = 255
 HOST_LIMIT = 253  # DNS has no longer names
 
-# Explicit ASCII classes and possessive repeats: no full-width digits, linear time on any text. Groups
-# repeat greedily: possessive ones go wrong before Python 3.11.5, and each turn begins with its mark.
+# Explicit ASCII classes and possessive repeats: no full-width digits, linear time on any text.
+# Groups repeat greedily: possessive ones go wrong before Python 3.11.5, and each turn of theirs
+# begins with a mark of its own.
 _LABEL = "[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]++\])(?::[0-9]++)?"
 _COMPONENT = r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*"
