@@ -196,7 +196,9 @@ def look_at(thing: Any) -> None:
     for name in PROBES:
         getattr(thing, name, None)
     inspect.getdoc(thing)
-    for name, member in inspect.getmembers(thing):
+    # Python before 3.11.4 cannot even look at the __weakref__ of a slotted dataclass.
+    members = inspect.getmembers(thing) if sys.version_info >= (3, 11, 4) else []
+    for name, member in members:
         if callable(member) and not name.startswith("_"):
             inspect.signature(member)
     isinstance(thing, Source)
