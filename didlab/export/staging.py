@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from didlab.blobs.refusals import translated
 from didlab.errors import Truncated, Unsupported
 from didlab.export import engine, stored
 from didlab.export.blobwork import BlobWork
@@ -153,14 +152,3 @@ def _readable(works: Sequence[BlobWork], beside: Path) -> Iterator[Staged]:
             handle = stack.enter_context(work.output.handle())
             staged.add(work.hole.descriptor.digest, handle.read_at)
         yield staged
-
-
-def read_from(path: Path, offset: int = 0) -> Read:
-    """Return what reads a file from ``offset`` on; each read opens it anew."""
-
-    def read(start: int, size: int) -> bytes:
-        with translated(path), path.open("rb") as file:
-            file.seek(offset + start)
-            return file.read(size)
-
-    return read
