@@ -883,12 +883,30 @@ def save(rig: Rig, one: Row, times: int | None, target: Path) -> didlab.SaveRepo
     server.valid.clear()
     if one.how == "resumed":
         server.rule(large, half_close_after(HALF), times=1)
+    if one.how == "token":
+        action = once_asked(rig, action)
     for place in faulty:
         place.rule(matcher(one.how), action, times=times)
     server.rule(lambda request: request.path == "/a", redirect(f"{server.url}/b"))
     server.rule(lambda request: request.path == "/b", redirect(f"{server.url}/a"))
     server.rule(lambda request: request.path.startswith("/chain/"), longer_chain)
     return image.save(target, progress=False, wait=2)
+
+
+def once_asked(rig: Rig, action: Action) -> Action:
+    """Return an action that waits until the large layer was asked for.
+
+    The small layer needs a token as well, and its failure ends the save: whether the large one had
+    been asked for by then would be chance.
+    """
+
+    def act(exchange: Exchange) -> None:
+        until = time.monotonic() + 0.8
+        while not rig.asked() and time.monotonic() < until:
+            time.sleep(0.002)
+        action(exchange)
+
+    return act
 
 
 #: Rows about waiting: the limits are shortened.
