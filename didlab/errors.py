@@ -42,6 +42,7 @@
     │   ├── ManifestInvalid · ConfigInvalid
     │   ├── NotAnImage                         an artifact asked for something only images have
     │   ├── CompressionInvalid · TarInvalid    a layer that cannot be read to its end
+    │   ├── PackagesInvalid                    a package database that is damaged, or is none
     │   └── UnsafeContent                      names that lead out of the image
     │       └── PathEscape · LinkEscape · NameCollision
     ├── PathError (OSError)                    a path, or local file, that cannot be read so
@@ -99,6 +100,7 @@ __all__ = [
     "NotAnImage",
     "NotFound",
     "OriginRefused",
+    "PackagesInvalid",
     "PathError",
     "PathEscape",
     "PathNotFound",
@@ -219,6 +221,12 @@ class DidlabError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self._fields)
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython asks for it: dozens of frames inside didlab explain nothing to who called.
+        from didlab.views import tracebacks
+
+        return tracebacks.render(self)
 
 
 class InvalidReference(DidlabError, ValueError):
@@ -493,6 +501,10 @@ class CompressionInvalid(MalformedContent):
 
 class TarInvalid(MalformedContent):
     """A layer that is no tar archive, or breaks off; ``where`` is the offset in the tar."""
+
+
+class PackagesInvalid(MalformedContent):
+    """A database of packages, or one package's own file, that breaks its format."""
 
 
 class UnsafeContent(MalformedContent):

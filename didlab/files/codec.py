@@ -1,4 +1,4 @@
-"""Indexes and merged file systems, to bytes and back."""
+"""Indexes, merged file systems and facts, to bytes and back."""
 
 from __future__ import annotations
 
@@ -109,6 +109,32 @@ def load_merged(
         firsts = [base64.b64decode(text) for text in facts["firsts"]]
         found = _grouped(stored, firsts)
         return found, int(facts["rows"]), tuple(facts["kinds"]), tuple(facts["diff_ids"])
+
+
+def dump_facts(
+    found: Mapping[bytes, bytes], digest: str, size: int, look: str, vouched: str = ""
+) -> bytes:
+    """Return the stored form of what a look learned of a layer: JSON by path."""
+    facts = {"digest": digest, "size": size, "look": look, "vouched": vouched}
+    return build(facts, {"facts": _dump_files(found)})
+
+
+def load_facts(
+    content: bytes, digest: str, size: int, look: str, vouched: str = ""
+) -> dict[bytes, bytes]:
+    """Return what `dump_facts` stored.
+
+    Raises
+    ------
+    MalformedContent
+        It is damaged, of another version, or about something else.
+    """
+    with _strictly():
+        stored = Sections(content)
+        about = {"digest": digest, "size": size, "look": look, "vouched": vouched}
+        if stored.facts != about:
+            raise MalformedContent("stored facts are about another blob")
+        return _load_files(stored["facts"])
 
 
 class _strictly:  # noqa: N801 - reads as the statement it is

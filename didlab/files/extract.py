@@ -66,6 +66,21 @@ class Extracted:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def _repr_html_(self) -> str:
+        from didlab.views import cards
+
+        return cards.extracted(self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": str(self.path),
+            "files": self.files,
+            "directories": self.directories,
+            "links": self.links,
+            "bytes": self.bytes,
+            "skipped": self.skipped,
+        }
+
     def __repr__(self) -> str:
         what = [
             f"{number} {name if number != 1 else one}"

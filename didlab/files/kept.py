@@ -1,4 +1,4 @@
-"""Indexes where they can be found again: in this process, and in the local store."""
+"""Indexes and facts where they can be found again: in this process, and in the local store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from didlab._once import Once
@@ -22,6 +22,10 @@ T = TypeVar("T")
 #: Entries of indexes and merged file systems that stay in memory, least recently used first out;
 #: about 150 bytes each.
 ENTRIES = 500_000
+#: Bytes of facts that stay in memory, as JSON.
+FACTS = 64 * 1024 * 1024
+#: What a path with its facts takes besides their bytes.
+_EACH = 200
 
 _log = logging.getLogger("didlab")
 
@@ -109,11 +113,13 @@ class _Recent(Generic[T]):
 
 _indexes: _Recent[LayerIndex] = _Recent(ENTRIES)
 _merged: _Recent[Merged] = _Recent(ENTRIES)
+_facts: _Recent[Mapping[bytes, bytes]] = _Recent(FACTS)
 
 if hasattr(os, "register_at_fork"):
     # A lock that another thread held at the fork would stay held for ever in the child.
     os.register_at_fork(after_in_child=_indexes.after_fork)
     os.register_at_fork(after_in_child=_merged.after_fork)
+    os.register_at_fork(after_in_child=_facts.after_fork)
 
 
 def index(digest: str, size: int, table: str = "") -> LayerIndex | None:
@@ -146,6 +152,47 @@ def keep_index(made: LayerIndex) -> None:
     """Remember an index, in the local store as well where there is one."""
     _indexes.put((made.digest, made.size, made.vouched), made, made.rows)
     _keep(_index_name(made.digest, made.vouched), lambda: codec.dump_index(made))
+
+
+def facts(digest: str, size: int, look: str, table: str = "") -> Mapping[bytes, bytes] | None:
+    """Return what a look learned of a layer, JSON by path; None where it never looked.
+
+    ``look`` is its name, ``table`` as for `index`: what was read by a table of contents is known
+    to images only that vouch for the same.
+    """
+    found = _look(digest, size, look, "")
+    return _look(digest, size, look, table) if found is None and table else found
+
+
+def _look(digest: str, size: int, look: str, table: str) -> Mapping[bytes, bytes] | None:
+    key = (digest, size, look, table)
+    found = _facts.get(key)
+    if found is None:
+        found = _load(
+            _facts_name(digest, look, table),
+            lambda raw: codec.load_facts(raw, digest, size, look, table),
+        )
+        if found is not None:
+            _facts.put(key, found, _weight(found))
+    return found
+
+
+def keep_facts(
+    digest: str, size: int, look: str, found: Mapping[bytes, bytes], table: str = ""
+) -> None:
+    """Remember what a look learned of a layer, in the local store as well where there is one."""
+    _facts.put((digest, size, look, table), found, _weight(found))
+    name = _facts_name(digest, look, table)
+    _keep(name, lambda: codec.dump_facts(found, digest, size, look, table))
+
+
+def _facts_name(digest: str, look: str, table: str) -> str:
+    # Whoever names a look may put anything into it.
+    return "\0".join(["facts", digest, table, look])
+
+
+def _weight(found: Mapping[bytes, bytes]) -> int:
+    return _EACH + sum(_EACH + len(path) + len(text) for path, text in found.items())
 
 
 def merged(layers: Sequence[str]) -> Merged | None:
@@ -187,6 +234,7 @@ def forget() -> None:
     """Forget what this process remembers; the local store keeps what it has."""
     _indexes.clear()
     _merged.clear()
+    _facts.clear()
 
 
 def _name(layers: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ from didlab.files import pipeline, sniff
 from didlab.files.decompress import Decoder, decoder
 from didlab.files.index import LayerIndex
 from didlab.files.limits import DEFAULT, Limits
+from didlab.files.looking import Encoded
+from didlab.files.looks import Look
 from didlab.files.spans import SpanHasher, Spans
 from didlab.files.walk import Walker
 from didlab.files.wellknown import Capture, Riding, is_wellknown
@@ -36,6 +38,8 @@ class Scan:
     capture : callable, optional
         ``capture(path, size)`` says which files' content to keep in `captured`, besides those
         that ride along in the index.
+    looks : sequence of Look
+        What learns from files' contents: see `facts`.
     """
 
     def __init__(
@@ -45,11 +49,12 @@ class Scan:
         media_type: str = "",
         capture: Capture | None = None,
         limits: Limits = DEFAULT,
+        looks: Sequence[Look] = (),
     ) -> None:
         self._verifier = verifier
         self._media_type = media_type
         self._limits = limits
-        self._walker = Walker(limits, Riding(capture))
+        self._walker = Walker(limits, Riding(capture), looks=looks)
         self._content = hashlib.sha256()
         self._spans = SpanHasher(hashlib.sha256)
         self._length = 0
@@ -65,6 +70,14 @@ class Scan:
     def captured(self) -> dict[bytes, bytes]:
         """Content of the files that were wanted, so far."""
         return self._walker.captured
+
+    @property
+    def facts(self) -> dict[str, dict[bytes, Encoded]]:
+        """What looks learned, as JSON, by their names and by path; verified when `run` is over.
+
+        Without a look that would have needed a file under another name than its own.
+        """
+        return self._walker.facts
 
     def run(
         self, pieces: Iterable[bytes], size: int, abort: Callable[[], object] = lambda: None

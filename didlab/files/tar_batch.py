@@ -1,12 +1,17 @@
-"""What a walk gathers: rows in the archive's order, and the contents that were asked for."""
+"""What a walk gathers: rows in the archive's order, contents that were asked for, and facts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from didlab.errors import LimitExceeded
 from didlab.files import table
 from didlab.files.limits import Limits
+from didlab.files.looking import Encoded, Looking, View
+from didlab.files.looks import Look
+from didlab.files.picking import picked
 from didlab.files.table import Entry, Table
 from didlab.files.tar_header import shown
 from didlab.files.tar_rows import Heads, rows
@@ -28,8 +33,11 @@ class Batch:
         limits: Limits,
         capture: Callable[[bytes, int], bool] | None,
         warn: Callable[[str], None],
+        looks: Sequence[Look] = (),
     ) -> None:
         self.captured: dict[bytes, bytes] = {}
+        self.facts: dict[str, dict[bytes, Encoded]] = {}
+        self._looking = Looking(looks)
         self._limits = limits
         self._capture = capture
         self._warn = warn
@@ -41,7 +49,7 @@ class Batch:
 
     def add(self, run: Run, data: bytes, at: int) -> None:
         """Take usual entries of a piece that lies at ``at`` in the tar."""
-        if self._capture is None:
+        if self._capture is None and not self._looking.looks:
             data = b""
         # Of one piece come many runs: it is counted once.
         elif not self._runs or self._runs[-1][1] is not data:
@@ -73,6 +81,12 @@ class Batch:
             )
         return True
 
+    def view(
+        self, path: bytes, offset: int, size: int, regions: list[list[int]] | None
+    ) -> View | None:
+        """Return what learns from a file's content; None where nothing would."""
+        return self._looking.view(path, offset, size, regions) if self._looking.looks else None
+
     def keep(self, path: bytes, offset: int, content: bytes) -> None:
         """Keep a content that begins at an offset, unless a later one is there."""
         if offset >= self._places.get(path, 0):
@@ -93,23 +107,39 @@ class Batch:
         alone = sum(len(entry.path) + len(entry.link) for _, entry in others)
         self._weigh(len(part.paths.blob) + len(part.links.blob) - alone)
         self._parts.append(part)
+        alone_rows = [row + count for count, (row, _) in enumerate(others)]
         if self._capture is not None:
-            self._gather(part, runs, {row + count for count, (row, _) in enumerate(others)})
+            self._gather(part, runs, set(alone_rows))
+        if self._looking.looks:
+            self._look(part, runs, alone_rows)
 
     def finish(self) -> Table:
         """Make the table; of a path that came again, unwanted, nothing stays captured."""
         self.flush()
-        if self.captured:
-            self._only_last()
-        return Table.joined(self._parts) if self._parts else Table.of([])
+        known = self._looking.paths
+        if self.captured or known:
+            self._only_last(known)
+        made = Table.joined(self._parts) if self._parts else Table.of([])
+        self.facts = self._looking.finish(made)
+        return made
 
-    def _only_last(self) -> None:
-        """Drop contents that are not those of the last file of their path: that one holds."""
+    def _only_last(self, known: set[bytes]) -> None:
+        """Drop contents that are not those of the last file of their path: that one holds.
+
+        Of ``known`` paths facts are dropped unless they are of the last entry, whatever it is.
+        """
         last: dict[bytes, tuple[int, int]] = {}
+        ends: dict[bytes, int] = {}
+        wanted = known | self.captured.keys()
         for part in self._parts:
             for row, path in enumerate(part.paths):
-                if path in self.captured and part.types[row] == table.FILE:
-                    last[path] = part.sizes[row], part.offsets[row]
+                if path in wanted:
+                    # A link to itself changes nothing.
+                    if path in known and part.links[row] != path:
+                        ends[path] = part.offsets[row]
+                    if path in self.captured and part.types[row] == table.FILE:
+                        last[path] = part.sizes[row], part.offsets[row]
+        self._looking.only_last(ends)
         for path, (size, offset) in last.items():
             # What is empty lies nowhere.
             if size != len(self.captured[path]) or (size and offset != self._places[path]):
@@ -136,6 +166,24 @@ class Batch:
             for start, (kind, path, size) in zip(run.starts.tolist(), own, strict=False):
                 if kind == table.FILE and self.wants(path, size):
                     self.keep(path, at + start, data[start : start + size])
+
+    def _look(self, part: Table, runs: list[tuple[Run, bytes, int]], others: list[int]) -> None:
+        """Let looks learn from the files of runs, whose contents are at hand."""
+        rows = {row for look in self._looking.looks for row in picked(look, part)}
+        if not rows:
+            return
+        rows.difference_update(others)
+        firsts = list(accumulate((len(run.starts) for run, _, _ in runs), initial=0))
+        for row in sorted(rows):
+            # The number among those of runs, then which run has it.
+            number = row - bisect_right(others, row)
+            place = bisect_right(firsts, number) - 1
+            run, data, at = runs[place]
+            start, size = int(run.starts[number - firsts[place]]), part.sizes[row]
+            view = self._looking.view(part.paths[row], at + start, size)
+            if view is not None:
+                view.feed(data[start : start + size])
+                view.finish()
 
 
 def _together(runs: list[tuple[Run, bytes, int]]) -> Heads:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from didlab.errors import DidlabError, LimitExceeded, TarInvalid, printable
 from didlab.files import table, tar_header, tar_pax, tar_sparse
 from didlab.files.limits import DEFAULT, Limits
+from didlab.files.looking import Encoded, View
+from didlab.files.looks import Look
 from didlab.files.table import Table
 from didlab.files.tar_batch import Batch
 from didlab.files.tar_header import BLOCK, INT64, ZERO, blocks, invalid, shown
@@ -33,11 +35,16 @@ class Walker:
         content is kept in ``captured``. Of a path that comes twice, the last one is kept.
     batch : bool
         Whether usual headers are read many at once; the outcome is the same.
+    looks : sequence of Look
+        What learns from the contents of the files that it wants, one file at a time.
 
     Attributes
     ----------
     captured : dict
         Contents by path, complete after `finish`.
+    facts : dict
+        What was learned, as JSON, by the look's name and the path; there after `finish`. See
+        `didlab.files.looking.Looking.finish`.
     warnings : list of str
         What is odd about the archive but does not keep it from being read.
     """
@@ -48,16 +55,18 @@ class Walker:
         capture: Callable[[bytes, int], bool] | None = None,
         *,
         batch: bool = True,
+        looks: Sequence[Look] = (),
     ) -> None:
         self.warnings: list[str] = []
         self._limits = limits
-        self._batch = Batch(limits, capture, self._warn)
+        self._batch = Batch(limits, capture, self._warn, looks)
         self._fast = batch
         self._at = 0
         self._entries = self._total = 0
         # Content and padding that are still to come, and where content goes.
         self._content = self._padding = 0
         self._sink: bytearray | None = None
+        self._view: View | None = None
         self._wanted = 0
         self._member: Member | None = None
         self._offset = 0
@@ -77,6 +86,11 @@ class Walker:
     def captured(self) -> dict[bytes, bytes]:
         """Contents by path."""
         return self._batch.captured
+
+    @property
+    def facts(self) -> dict[str, dict[bytes, Encoded]]:
+        """What was learned."""
+        return self._batch.facts
 
     def feed(self, data: bytes) -> None:
         """Read on.
@@ -321,6 +335,8 @@ class Walker:
         self._content, self._padding = made.stored, -made.stored % BLOCK
         if made.type == table.FILE and self._batch.wants(made.path, made.size):
             self._sink = bytearray()
+        if made.type == table.FILE and self._content:
+            self._view = self._batch.view(made.path, at, made.size, regions)
         if not self._content:
             self._deliver()
 
@@ -330,6 +346,9 @@ class Walker:
         if self._sink is not None:
             room = self._wanted - len(self._sink)
             self._sink += data[position : position + min(step, room)]
+        if self._view is not None and not self._view.feed(data[position : position + step]):
+            self._view.finish()
+            self._view = None
         if not self._content:
             self._deliver()
         return step
@@ -341,3 +360,6 @@ class Walker:
                 sink = tar_sparse.filled(sink, made.extra["sparse"], made.size)
             self._batch.keep(made.path, self._offset, bytes(sink))
         self._sink = None
+        if self._view is not None:
+            self._view.finish()
+            self._view = None
