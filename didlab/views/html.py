@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from didlab.errors import printable
+from didlab.views import secrets
 
 #: No output grows beyond this, whatever an image holds.
 MAX_ROWS = 200
@@ -92,15 +93,26 @@ def bar(share: float) -> str:
     )
 
 
+def hidden(value: object, name: str = "", limit: int = MAX_CELL) -> str:
+    """Return a value's text with what looks like a secret hidden, longer than ``limit`` if long."""
+    # More than will be shown, so that no cut goes through what tells a secret from other text.
+    text = str(value)[: 2 * limit + 1000]
+    return secrets.masked(name, text) if name else secrets.mask(text)
+
+
 def mono(value: object, limit: int = MAX_CELL) -> str:
     """Return an escaped value in fixed width."""
     return f'<span style="{_MONO};white-space:pre-wrap">{escape(value, limit)}</span>'
 
 
 def tree(value: object, title: str, *, open_levels: int = 1) -> str:
-    """Return JSON as a tree that unfolds without any script."""
-    budget = [MAX_ROWS * 5]
-    return wrap(heading(title), _node(value, 0, open_levels, budget))
+    """Return JSON as a tree that unfolds without any script; what looks like a secret is hidden."""
+    return wrap(heading(title), branches(value, open_levels=open_levels))
+
+
+def branches(value: object, *, open_levels: int = 1, rows: int = MAX_ROWS * 5) -> str:
+    """Return a tree alone, of so many rows at most."""
+    return _node(value, 0, open_levels, [rows])
 
 
 def _node(value: Any, depth: int, open_levels: int, budget: list[int]) -> str:
@@ -111,7 +123,7 @@ def _node(value: Any, depth: int, open_levels: int, budget: list[int]) -> str:
     elif isinstance(value, list):
         items = [(str(number), item) for number, item in enumerate(value)]
     else:
-        return mono("null" if value is None else value)
+        return mono(hidden("null" if value is None else value))
     rows: list[str] = []
     for key, item in items[:MAX_ROWS]:
         budget[0] -= 1
@@ -127,7 +139,7 @@ def _node(value: Any, depth: int, open_levels: int, budget: list[int]) -> str:
             )
         else:
             shown = "{}" if item == {} else "[]" if item == [] else item
-            value_html = mono("null" if shown is None else shown)
+            value_html = mono(hidden("null" if shown is None else shown, key))
             rows.append(f"<div><b>{mono(key)}</b>: {value_html}</div>")
     if len(rows) < len(items):
         rows.append(note(f"and {len(items) - len(rows)} more"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from didlab.errors import printable
 from didlab.oci import artifacts
 from didlab.sizes import human
+from didlab.views import secrets
 
 
 def short(digest: str) -> str:
@@ -40,6 +41,34 @@ def moment(time: datetime, timespec: str = "seconds") -> str:
     return time.replace(tzinfo=None).isoformat(" ", timespec)
 
 
+def age(time: datetime, now: datetime | None = None) -> str:
+    """Return how long ago something was, in words; empty for times that mean no date.
+
+    Reproducible builds set times such as 1970-01-01.
+
+    >>> now = datetime(2026, 11, 24, tzinfo=UTC)
+    >>> age(datetime(2026, 11, 22, tzinfo=UTC), now), age(datetime(2024, 1, 1, tzinfo=UTC), now)
+    ('2 days ago', '2 years ago')
+    >>> age(datetime(1970, 1, 1, tzinfo=UTC), now), age(datetime(2027, 1, 1, tzinfo=UTC), now)
+    ('', 'in the future')
+    """
+    seconds = ((now or datetime.now(UTC)) - time).total_seconds()
+    if time.year <= 1980:
+        return ""
+    if seconds < -3600:
+        return "in the future"
+    for unit, length, upto in (
+        ("minute", 60, 90 * 60),
+        ("hour", 3600, 36 * 3600),
+        ("day", 86400, 60 * 86400),
+        ("month", 2629746, 24 * 2629746),
+    ):
+        if seconds < upto:
+            number = int(seconds // length)
+            return f"{count(number, unit)} ago" if number > 0 else "just now"
+    return f"{count(int(seconds // 31556952), 'year')} ago"
+
+
 class Lines(str):
     """Text of several lines, shown as such at a prompt."""
 
@@ -50,7 +79,8 @@ class Lines(str):
 
 
 def _line(kind: str, name: str, *facts: str | None) -> str:
-    shown = " · ".join(printable(fact, 120) for fact in facts if fact)
+    # An argument or label may hold a password; more than is shown is looked at, for the cut's sake.
+    shown = " · ".join(printable(secrets.mask(fact[:1000]), 120) for fact in facts if fact)
     return f"<{kind} {printable(name, 300)}{' · ' + shown if shown else ''}>"
 
 

@@ -7,11 +7,8 @@ only guard.
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,158 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model.sources import MemorySource
 from rig.images import make_artifact, make_image, make_index
+from views.hostile import CONTROLS, HARMLESS, MARKUP, PAYLOADS, SURROGATES, clean, read, skeleton
 
 import didlab
 from didlab.errors import DidlabError
 from didlab.model.config import Config
 from didlab.oci.config import parse
-from didlab.views import card, html, text
-
-MARKUP = [
-    "<img src=x onerror=alert(1)>",
-    "<script>alert(1)</script>",
-    "</td><script>alert(1)</script>",
-    "</div></div></div><h1>gone</h1>",
-    "</span></b></details>",
-    "<svg/onload=alert(1)>",
-    "<svg><script>alert(1)</script></svg>",
-    "<style>@import url(//evil.example/x.css);</style>",
-    "<iframe src=javascript:alert(1)>",
-    "<a href=javascript:alert(1)>x</a>",
-    "<base href=//evil.example>",
-    "<meta http-equiv=refresh content=0>",
-    "<object data=//evil.example>",
-    "<form action=//evil.example><input>",
-    "<details open ontoggle=alert(1)>",
-    "<math><mtext></mtext></math>",
-    "<!--",
-    "--><script>alert(1)</script>",
-    "<![CDATA[<script>alert(1)</script>]]>",
-    "<?xml version='1.0'?>",
-    "</script><script>alert(1)</script>",
-    '" onmouseover="alert(1)',
-    "' onmouseover='alert(1)",
-    "` onmouseover=`alert(1)",
-    '"><img src=x onerror=alert(1)>',
-    "'><img src=x onerror=alert(1)>",
-    ";background:url(//evil.example/x)",
-    "red;}</style><script>alert(1)</script>",
-    "x\" style=\"background:url('//evil.example')",
-    'id="notebook" class="jp-Cell"',
-    "javascript:alert(1)",
-    "data:text/html,<script>alert(1)</script>",
-    "vbscript:x",
-    "//evil.example/x",
-    "https://evil.example/x",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "&#60;script&#62;",
-    "&amp;lt;img&gt;",
-    "&",
-    "&quot;",
-    "$\\href{javascript:alert(1)}{x}$",
-    "$$\\unicode{<img src=x onerror=alert(1)>}$$",
-    "\\(\\href{javascript:alert(1)}{x}\\)",
-    "\\[x\\]",
-    "[x](javascript:alert(1))",
-    "![x](//evil.example/x)",
-    "`<b>`",
-    "{{constructor.constructor('alert(1)')()}}",
-    "${alert(1)}",
-    "<%= 7*7 %>",
-    "＜script＞",
-    "\u2028<script>\u2029",
-    "<scr\0ipt>alert(1)</scr\0ipt>",
-    "<img\tsrc=x\nonerror=alert(1)>",
-]
-CONTROLS = [
-    "\x1b[31mred",
-    "\x1b]8;;http://evil.example\x07link\x1b]8;;\x07",
-    "\x1b]52;c;ZXZpbA==\x07",
-    "\x9b31m",
-    "\x85\x90\x9d",
-    "over\rwritten",
-    "back\x08\x08space",
-    "two\nlines",
-    "\x00\x01\x02\x7f",
-    "\u202egnp.exe",
-    "\u2066hidden\u2069",
-    "zero\u200bwidth\ufeff",
-    "\u061c\u200e\u200f",
-    "\u2028\u2029",
-]
-SURROGATES = ["lone \ud800", "\udfff\udcff", "<\ud83d>"]
-PAYLOADS = [*MARKUP, *CONTROLS, *SURROGATES]
-HARMLESS = "harmless"
-
-ALLOWED = {
-    *("div", "span", "b", "details", "summary"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
-}
-CLASSES = {"didlab tex2jax_ignore mathjax_ignore", "dataframe"}
-
-
-class Reader(HTMLParser):
-    """What a browser would make of it: elements with attributes, and the text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
-        self.closed: list[str] = []
-        self.text = ""
-        self.other: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, tuple(sorted(attrs))))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.closed.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def handle_comment(self, data: str) -> None:
-        self.other.append(data)
-
-    def handle_decl(self, decl: str) -> None:
-        self.other.append(decl)
-
-    def handle_pi(self, data: str) -> None:
-        self.other.append(data)
-
-    def unknown_decl(self, data: str) -> None:
-        self.other.append(data)
-
-
-def read(source: str) -> Reader:
-    """Parse, and hold what holds for every piece of HTML that didlab makes."""
-    json.dumps({"text/html": source}, ensure_ascii=False).encode()
-    clean(source)
-    found = Reader(source)
-    assert found.other == []
-    assert sorted(found.closed) == sorted(tag for tag, _ in found.elements)
-    for tag, attributes in found.elements:
-        assert tag in ALLOWED
-        for name, value in attributes:
-            assert name in ("style", "class", "open"), (tag, name)
-            if name == "class":
-                assert value in CLASSES
-            if name == "style":
-                assert value is not None
-                # Ours only: names, numbers and colours.
-                assert re.fullmatch(r"[a-z0-9:;.,()% -]+", value)
-                assert "url" not in value
-    return found
-
-
-def clean(shown: str) -> None:
-    """No character that a terminal or browser would obey."""
-    for char in shown:
-        kind = unicodedata.category(char)
-        assert kind not in ("Cc", "Cs", "Zl", "Zp"), repr(char)
-        assert char not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"
-        assert char not in "\u200b\u200c\u200d\u200e\u200f\ufeff"
+from didlab.views import cards, html, text
 
 
 def test_the_reader_sees() -> None:
@@ -182,7 +34,7 @@ def test_the_reader_sees() -> None:
     for bad in ("\x1b", "\x85", "\u202e", "\u200b", "\ud800", "\u2028"):
         with pytest.raises((AssertionError, UnicodeEncodeError)):
             read(bad)
-    assert len(PAYLOADS) >= 40
+    assert len(PAYLOADS) == len(set(PAYLOADS)) >= 120
 
 
 # --- the card ---------------------------------------------------------------------------------
@@ -230,19 +82,15 @@ def card_facts(payload: str) -> dict[str, dict[str, Any]]:
 
 
 def draw(facts: dict[str, Any]) -> str:
-    return card.manifest(lambda: facts, lambda: None, seconds=5)
+    return cards.manifest(lambda: facts, lambda: None, seconds=5)
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
-def test_the_card(payload: str) -> None:
-    twins = card_facts(HARMLESS)
-    for place, facts in card_facts(payload).items():
-        found, twin = read(draw(facts)), read(draw(twins[place]))
-        assert found.elements == twin.elements, place
+def test_the_error_on_a_card() -> None:
+    for payload in PAYLOADS:
+        _the_error_on_a_card(payload)
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
-def test_the_error_on_a_card(payload: str) -> None:
+def _the_error_on_a_card(payload: str) -> None:
     def failing(text_of_it: str) -> Callable[[], None]:
         def look() -> None:
             raise DidlabError(text_of_it, hint=text_of_it)
@@ -251,7 +99,7 @@ def test_the_error_on_a_card(payload: str) -> None:
 
     facts = {"reference": "r"}
     made = [
-        read(card.manifest(lambda: facts, failing(one), seconds=5)) for one in (payload, HARMLESS)
+        read(cards.manifest(lambda: facts, failing(one), seconds=5)) for one in (payload, HARMLESS)
     ]
     assert made[0].elements == made[1].elements
     assert "DidlabError" in made[0].text
@@ -346,7 +194,9 @@ def test_every_field_of_an_image(place: str) -> None:
     twin = shown(place, HARMLESS)
     assert twin is not None
     assert "error" not in twin
-    trees = {name: read(twin[name]).elements for name in ("card", "tree")}
+    trees = {name: skeleton(twin[name]) for name in ("card", "tree")}
+    for name in trees:
+        read(twin[name])
     seen = 0
     for payload in PAYLOADS:
         made = shown(place, payload)
@@ -358,7 +208,8 @@ def test_every_field_of_an_image(place: str) -> None:
             continue
         seen += 1
         for name in ("card", "tree"):
-            assert read(made[name]).elements == trees[name], (place, name, payload)
+            clean(made[name])
+            assert skeleton(made[name]) == trees[name], (place, name, payload)
         for name in ("manifest", "config", "layer", "layer str"):
             clean(made[name])
             assert len(made[name]) < 2000
@@ -374,8 +225,12 @@ def test_the_payload_is_shown_and_not_dropped() -> None:
     assert "\\x1b[31m\\u202e" in read(made["tree"]).text
 
 
-@pytest.mark.parametrize("payload", MARKUP + CONTROLS, ids=ascii)
-def test_platforms_media_types_and_annotations(payload: str) -> None:
+def test_platforms_media_types_and_annotations() -> None:
+    for payload in [*MARKUP, *CONTROLS]:
+        _platforms_media_types_and_annotations(payload)
+
+
+def _platforms_media_types_and_annotations(payload: str) -> None:
     def build(value: str) -> MemorySource:
         image = make_image([{"a": b"a"}])
         row = image.descriptor(
@@ -402,8 +257,12 @@ def test_platforms_media_types_and_annotations(payload: str) -> None:
         clean(repr(caught.value))
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
-def test_names_from_the_user(payload: str) -> None:
+def test_names_from_the_user() -> None:
+    for payload in PAYLOADS:
+        _names_from_the_user(payload)
+
+
+def _names_from_the_user(payload: str) -> None:
     """Text that the user pasted is shown in errors, without its powers."""
     calls: list[Callable[[], Any]] = [
         lambda: didlab.Registry("registry.invalid")["lab/app"][payload].reference,
@@ -426,16 +285,24 @@ def test_names_from_the_user(payload: str) -> None:
     assert raised >= 5
 
 
-@pytest.mark.parametrize("payload", CONTROLS + SURROGATES, ids=ascii)
-def test_errors_show_no_controls(payload: str) -> None:
+def test_errors_show_no_controls() -> None:
+    for payload in [*CONTROLS, *SURROGATES]:
+        _errors_show_no_controls(payload)
+
+
+def _errors_show_no_controls(payload: str) -> None:
     error = DidlabError(f"a {payload} b", hint=payload, host=payload)
     for shown_text in (str(error), repr(error)):
         clean(shown_text)
         shown_text.encode()
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
-def test_one_line_texts(payload: str) -> None:
+def test_one_line_texts() -> None:
+    for payload in PAYLOADS:
+        _one_line_texts(payload)
+
+
+def _one_line_texts(payload: str) -> None:
     lines = [
         text.manifest({"reference": payload, "platform": payload, "digest": f"sha256:{payload}"}),
         text.layer(
@@ -458,7 +325,8 @@ def test_one_line_texts(payload: str) -> None:
 
 # --- sizes ------------------------------------------------------------------------------------
 
-CAP = 256 * 1024
+#: For cards and trees alike, in bytes.
+CAP = 100_000
 
 
 @pytest.mark.parametrize(
@@ -495,7 +363,8 @@ def test_a_card_of_very_many_layers_and_platforms() -> None:
     assert len(drawn) < CAP
     read(drawn)
     facts["made_by"] = ["x"] * 10_000
-    assert "and 9800 more" in read(draw(facts)).text
+    assert "9982 smaller layers" in read(draw(facts)).text
+    assert "and 9802 more" in read(draw(facts)).text
 
 
 def test_extremes_do_not_break_the_card() -> None:
