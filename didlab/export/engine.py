@@ -101,6 +101,7 @@ class Transfer:
             self._show(progress)
             if finished:
                 return
+            pausing.check()
             now = time.monotonic()
             meter.read(now, self.came)
             self._steer(now, meter)

@@ -14,6 +14,7 @@ from typing import Any
 from didlab.blobs.refusals import translated
 from didlab.errors import DestinationExists, WriteFailed
 from didlab.export import engine, plan, stored
+from didlab.export.alone import alone
 from didlab.export.blobwork import BlobWork
 from didlab.export.content import Content, identity
 from didlab.export.output import PartialFile
@@ -41,9 +42,14 @@ def save_layout(
     DestinationExists
         The folder is there and is no image layout; or a name is taken by another image and
         ``overwrite`` is not set.
+
+    Notes
+    -----
+    Several may write into one layout at the same time, of this machine at least.
     """
     began = time.monotonic()
-    others = _others(folder, contents, overwrite=manner.overwrite)
+    # To refuse before anything is fetched; whoever writes meanwhile is seen at the end.
+    _others(folder, contents, overwrite=manner.overwrite)
     blobs = {blob.digest: blob for content in contents for blob in content.blobs}
     documents = {
         document.digest: document for content in contents for document in content.documents
@@ -69,7 +75,9 @@ def save_layout(
     if manner.keep:
         stored.keep((b.digest, b.size, folder / plan.blob_path(b.digest), 0) for b in missing)
     _write(folder / "oci-layout", plan.LAYOUT)
-    _write(folder / "index.json", plan.index_json(contents, others))
+    with alone(folder):
+        others = _others(folder, contents, overwrite=manner.overwrite)
+        _write(folder / "index.json", plan.index_json(contents, others))
     size = sum(content.size for content in contents)
     done = report(folder, contents, size, made.lasting(time.monotonic() - began))
     return _with_reused(done, there)
@@ -119,7 +127,7 @@ def _others(folder: Path, contents: Sequence[Content], *, overwrite: bool) -> li
     """Return the entries of a layout that stay beside the new ones."""
     if not os.path.lexists(folder):
         with translated(folder):
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         return []
     if not folder.is_dir():
         raise DestinationExists(f"{folder} is no folder", path=str(folder))

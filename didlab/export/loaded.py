@@ -43,7 +43,7 @@ class LoadReport:
     size : int
         Bytes that were handed over.
     downloaded, reused : int
-        Bytes of blobs that came over the network, and that were in the local store.
+        Bytes of blobs that came over the network, and that were on this machine already.
     seconds : float
         From the call to the daemon's answer.
     served : mapping of str to int
@@ -66,6 +66,24 @@ class LoadReport:
     def image_id(self) -> str | None:
         """The ID of the image; None where there are several."""
         return self.images[0].image_id if len(self.images) == 1 else None
+
+    def _repr_html_(self) -> str:
+        from didlab.views import cards
+
+        return cards.loaded(self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "images": [(one.reference, one.image_id, one.platform) for one in self.images],
+            "messages": self.messages,
+            "daemon": self.daemon,
+            "size": self.size,
+            "downloaded": self.downloaded,
+            "reused": self.reused,
+            "seconds": self.seconds,
+            "served": self.served,
+            "notes": self.notes,
+        }
 
     def __repr__(self) -> str:
         what = self.image_id[:19] if self.image_id else f"{len(self.images)} images"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from didlab.errors import printable
 from didlab.sizes import human
@@ -46,6 +46,14 @@ class CopyReport:
 
     def __str__(self) -> str:
         return self.reference
+
+    def _repr_html_(self) -> str:
+        from didlab.views import cards
+
+        return cards.copied(self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
         parts = [

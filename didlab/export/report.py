@@ -69,7 +69,8 @@ class SaveReport(os.PathLike[str]):
     size : int
         Bytes of the file.
     downloaded, reused : int
-        Bytes of blobs that came over the network, and that were there already.
+        Bytes of blobs that came over the network, and that were on this machine already: in a
+        file that was read from, in the local store, or from an attempt before.
     seconds : float
         From the call to the finished file.
     served : mapping of str to int
@@ -109,6 +110,30 @@ class SaveReport(os.PathLike[str]):
 
     def __str__(self) -> str:
         return "a stream" if self.path is None else str(self.path)
+
+    def _repr_html_(self) -> str:
+        from didlab.views import cards
+
+        return cards.saved(self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "path": str(self),
+            "platform": self.platform,
+            "size": self.size,
+            "seconds": self.seconds,
+            "downloaded": self.downloaded,
+            "reused": self.reused,
+            "digest": self.digest,
+            "image_id": self.image_id,
+            # One image is described above already.
+            "images": [
+                (image.reference, image.image_id, ", ".join(image.platforms))
+                for image in (self.images if len(self.images) > 1 else ())
+            ],
+            "served": self.served,
+            "notes": self.notes,
+        }
 
     def __repr__(self) -> str:
         how = f"{human(self.downloaded)} downloaded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from didlab.export import pace, progress
 from didlab.export.blobwork import NOTE, BlobWork
 from didlab.export.engine import Transfer
 from didlab.export.report import Made
+from didlab.sources.base import Source, local_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,31 @@ def run(works: Sequence[BlobWork], kept: int, manner: Manner, *, title: str) -> 
     bar = progress.start(manner.progress, total, title, there=kept)
     try:
         transfer.run(bar)
+    except KeyboardInterrupt as interrupt:
+        from didlab.views import tracebacks
+
+        if not interrupt.args:
+            interrupt.args = ("what came is kept: the same call goes on from there",)
+        tracebacks.shorten(interrupt)
+        raise
     finally:
         bar.close()
+    came, served = over_the_network(total - kept, transfer.served, (w.source for w in works))
     return Made(
-        downloaded=total - kept,
-        reused=kept,
+        downloaded=came,
+        reused=total - came,
         seconds=time.monotonic() - began,
-        served=dict(transfer.served),
+        served=served,
         notes=transfer.places.notes,
     )
+
+
+def over_the_network(
+    came: int, served: Mapping[str, int], sources: Iterable[Source]
+) -> tuple[int, dict[str, int]]:
+    """Return how many of the bytes that came were not here, and which hosts brought them."""
+    here = {local_place(source) for source in sources}
+    local = sum(count for place, count in served.items() if place in here)
+    hosts = {place: count for place, count in served.items() if place not in here}
+    # Damaged bytes are read again, and count once.
+    return (max(0, came - local) if hosts else 0 if local else came), hosts

@@ -34,12 +34,12 @@ class StagedReader:
     """A `BlobReader` over bytes on this disk."""
 
     ranged = True
-    served_by = None
     places: tuple[str, ...] = ()
 
-    def __init__(self, read: Read, size: int) -> None:
+    def __init__(self, read: Read, size: int, served_by: str | None = None) -> None:
         self._read = read
         self.size = size
+        self.served_by = served_by
 
     def read_at(self, start: int, stop: int) -> bytes:
         """Return exactly these bytes."""
@@ -74,6 +74,8 @@ class StagedReader:
 class Staged:
     """A `Source` of blobs on this disk; it knows no names."""
 
+    local = True
+
     def __init__(self, location: str) -> None:
         self.location = location
         self._blobs: dict[str, Read] = {}
@@ -87,7 +89,7 @@ class Staged:
 
     def open(self, descriptor: Descriptor) -> StagedReader:
         """Return a reader."""
-        return StagedReader(self._blobs[descriptor.digest], descriptor.size)
+        return StagedReader(self._blobs[descriptor.digest], descriptor.size, self.location)
 
     def resolve(self, reference: Reference) -> NoReturn:
         """Refuse: there are no names."""

@@ -22,7 +22,7 @@ from didlab.export.fetch import resuming
 from didlab.export.foreign import explained
 from didlab.export.plan import Hole, Piece, SavePlan
 from didlab.export.report import Made
-from didlab.export.running import Manner
+from didlab.export.running import Manner, over_the_network
 from didlab.export.staging import SourceOf
 from didlab.oci.digest import Verifier
 from didlab.sources.base import Source
@@ -90,11 +90,13 @@ def write_plan(
                     reused += part.descriptor.size - came
     finally:
         bar.close()
+    sources = (source_of(hole.descriptor.digest) for hole in planned.holes)
+    came, hosts = over_the_network(planned.to_fetch - reused, served, sources)
     return Made(
-        downloaded=planned.to_fetch - reused,
-        reused=reused,
+        downloaded=came,
+        reused=planned.to_fetch - came,
         seconds=time.monotonic() - began,
-        served=dict(served),
+        served=hosts,
     )
 
 

@@ -6,97 +6,35 @@ Read from the loaders' sources and tried with them: dockerd 20.10, podman 4.3, s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
-from didlab.errors import InvalidReference
-from didlab.oci.reference import Reference
+from didlab.oci import loader_facts as flaws
+from didlab.oci.loader_facts import (
+    LEFT_OUT,
+    ArchiveFacts,
+    EntryFacts,
+    Flaw,
+    ImageFacts,
+    LayerFacts,
+    Link,
+    Odd,
+    Reader,
+    Severity,
+)
 
 __all__ = [
     "ArchiveFacts",
     "EntryFacts",
     "ImageFacts",
     "LayerFacts",
+    "Link",
+    "Odd",
+    "Reader",
     "Severity",
     "Verdict",
     "pulls",
     "verdicts",
 ]
-
-Severity = Literal["error", "warning", "info"]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFacts:
-    """One layer: ``kind`` is how it is compressed, None where it is not there.
-
-    ``sound``: it is what it is said to be. ``left_out``: it is missing on purpose (a thin tar).
-    """
-
-    subject: str
-    kind: str | None
-    sound: bool = True
-    left_out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """One image; ``image_id`` is the digest of its config, None where that cannot be read.
-
-    ``artifact``: it is none, such as an attestation beside one.
-    """
-
-    subject: str
-    image_id: str | None
-    layers: tuple[LayerFacts, ...] = ()
-    sound: bool = True
-    counted: bool = True
-    bad_tags: tuple[str, ...] = ()
-    artifact: bool = False
-
-    @property
-    def missing(self) -> int:
-        """How many layers are not there."""
-        return sum(layer.kind is None for layer in self.layers)
-
-    @property
-    def kinds(self) -> set[str]:
-        """How the layers are compressed."""
-        return {layer.kind for layer in self.layers if layer.kind is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFacts:
-    """One entry of ``index.json``; ``absent`` counts images of an index that are not there."""
-
-    subject: str
-    digest: str
-    name: str | None = None
-    images: tuple[ImageFacts, ...] = ()
-    absent: int = 0
-    sound: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveFacts:
-    """An archive or layout.
-
-    Attributes
-    ----------
-    packed : str
-        ``tar``, ``gzip``, ``zstd`` or ``folder``.
-    layout : bool
-        Whether ``oci-layout`` is there.
-    docker : tuple of ImageFacts or None
-        The items of ``manifest.json``; None where there is none.
-    oci : tuple of EntryFacts or None
-        The entries of ``index.json``; None where there is none.
-    """
-
-    packed: str
-    layout: bool = False
-    docker: tuple[ImageFacts, ...] | None = None
-    oci: tuple[EntryFacts, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,47 +68,14 @@ _UNPACK = "the archive as a whole is {}: unpack it first"
 _GZIP = "not all versions read an archive that is gzip as a whole: unpack it first"
 _NO_ZSTD = "layers plain, or in gzip"
 _KINDS = {"folder": "a folder", "gzip": "compressed", "zstd": "compressed"}
-_Flaw = tuple[str, Severity]
+_NO_INDEX: Flaw = ("oci-layout is there, and index.json is not", "error")
+_VERSION: Flaw = ("oci-layout is not of version 1.0.0", "error")
+_SAME = "an image for the platform of the machine"
+_MANIFEST: Flaw = ("manifest.json cannot be read, at which containerd looks all the same", "error")
+_PURE = "layers with nothing behind the end of gzip"
 
 
-def _flaw(images: Sequence[ImageFacts]) -> _Flaw | None:
-    """Return why a loader that needs all of the images refuses them."""
-    for image in images:
-        who = image.subject
-        if image.image_id is None:
-            return f"{who}: the config cannot be read", "error"
-        if not image.sound:
-            return f"{who}: the manifest or config is damaged", "error"
-        if not image.counted:
-            return f"{who}: the config names another number of layers", "error"
-        bad = [
-            layer.subject for layer in image.layers if layer.kind is not None and not layer.sound
-        ]
-        if bad:
-            return f"{who}: the layer {bad[0]} is not what it is said to be", "error"
-        absent = [layer for layer in image.layers if layer.kind is None]
-        if absent:
-            thin = all(layer.left_out for layer in absent)
-            how = "left out" if thin else "missing"
-            return f"{who}: {len(absent)} of {len(image.layers)} layers are {how}", (
-                "warning" if thin else "error"
-            )
-    return None
-
-
-def _entries_flaw(facts: ArchiveFacts) -> _Flaw | None:
-    for entry in facts.oci or ():
-        if not entry.sound:
-            return f"{entry.subject}: its manifest is missing or damaged", "error"
-        # One image goes by its name; of several, the digest tells which.
-        one = len(entry.images) == 1
-        found = _flaw([replace(i, subject=entry.subject) if one else i for i in entry.images])
-        if found is not None:
-            return found
-    return None if facts.oci else ("index.json lists no image", "error")
-
-
-def _judge(loader: str, command: str, demand: str, flaw: _Flaw | None, detail: str) -> Verdict:
+def _judge(loader: str, command: str, demand: str, flaw: Flaw | None, detail: str) -> Verdict:
     if flaw is None:
         return Verdict(loader, command, True, "info", demand, detail)
     return Verdict(loader, command, False, flaw[1], demand, flaw[0])
@@ -191,30 +96,36 @@ def _docker(facts: ArchiveFacts) -> Iterator[Verdict]:
         why = "it is a folder" if facts.packed == "folder" else "there is no manifest.json"
         yield _unfit("docker", command, demand, why)
         return
-    flaw = _tags_flaw(facts.docker) or _flaw(facts.docker)
-    if flaw is not None and flaw[1] == "warning":
+    flaw = (
+        flaws.tags_flaw(facts.docker)
+        or flaws.items_flaw(facts.docker, "docker")
+        or flaws.steps_flaw(facts.docker)
+        or flaws.system_flaw(facts.docker)
+        or flaws.later_flaw(facts)
+    )
+    if flaw is not None and flaw[0].endswith(LEFT_OUT):
         flaw = (f"{flaw[0]}: it loads only where the daemon has them in the same places", flaw[1])
     yield _judge("docker", command, demand, flaw, "")
+    if flaw is not None:
+        return
     zstd = any("zstd" in image.kinds for image in facts.docker)
-    if flaw is None and (zstd or facts.packed == "zstd"):
+    if zstd or facts.packed == "zstd":
         why = "there are zstd layers" if zstd else "the archive as a whole is zstd"
         yield Verdict("docker", "docker load, before 23", False, "warning", _NO_ZSTD, why)
+    for image in facts.docker:
+        if image.platform is not None and image.platform[0] == "windows":
+            why = f"{image.subject}: cannot load windows image on linux"
+            yield Verdict("docker", "docker load, on Linux", False, "warning", demand, why)
+            break
+    yield from _without_pigz("docker", command, facts.docker)
 
 
-def _tags_flaw(images: Sequence[ImageFacts]) -> _Flaw | None:
-    bad = [tag for image in images for tag in image.bad_tags]
-    return (f"{bad[0]!r} is no name with a tag", "error") if bad else None
-
-
-def _names_flaw(images: Sequence[ImageFacts]) -> _Flaw | None:
-    """Return why containerd, which adds a tag where there is none, refuses a name."""
-    for image in images:
-        for tag in image.bad_tags:
-            try:
-                Reference.parse(tag)
-            except InvalidReference:
-                return f"{tag!r} is no name", "error"
-    return None
+def _without_pigz(loader: str, command: str, images: Sequence[ImageFacts]) -> Iterator[Verdict]:
+    """Tell that what Docker and containerd unpack with pigz, Go's own reader refuses."""
+    layer = flaws.behind(images)
+    if layer is not None:
+        why = f"the layer {layer} has something behind the end of gzip"
+        yield Verdict(loader, f"{command}, without pigz", False, "warning", _PURE, why)
 
 
 def _containerd(facts: ArchiveFacts) -> Iterator[Verdict]:
@@ -225,13 +136,33 @@ def _containerd(facts: ArchiveFacts) -> Iterator[Verdict]:
     )
     if facts.packed == "folder":
         yield _unfit("containerd", command, demand, "it is a folder")
-    elif facts.layout and facts.oci is not None:
-        yield _judge("containerd", command, demand, _entries_flaw(facts), "by index.json")
+    elif facts.layout:
+        yield _judge("containerd", command, demand, _layout_flaw(facts), "by index.json")
     elif facts.docker is not None:
-        flaw = _names_flaw(facts.docker) or _flaw(facts.docker)
+        flaw = _imported_flaw(facts.docker)
         yield _judge("containerd", command, demand, flaw, "by manifest.json")
     else:
         yield _unfit("containerd", command, demand, "there is no oci-layout, nor manifest.json")
+
+
+def _layout_flaw(facts: ArchiveFacts) -> Flaw | None:
+    """Return what containerd finds wrong with a layout."""
+    if facts.oci is None:
+        return _NO_INDEX
+    if not facts.legible:
+        return _MANIFEST
+    return flaws.entries_flaw(facts.by_digest, "containerd") if facts.fits else _VERSION
+
+
+def _imported_flaw(images: Sequence[ImageFacts]) -> Flaw | None:
+    """Return what containerd finds wrong with the images of manifest.json."""
+    return (
+        flaws.names_flaw(images)
+        or flaws.items_flaw(images, "containerd")
+        or flaws.hard_links_flaw(images)
+        or flaws.kinds_flaw(images)
+        or flaws.nowhere_flaw(images)
+    )
 
 
 def _ctr(facts: ArchiveFacts) -> Iterator[Verdict]:
@@ -239,36 +170,59 @@ def _ctr(facts: ArchiveFacts) -> Iterator[Verdict]:
     demand = "as docker load in the containerd store; every image of an index"
     if facts.packed == "folder":
         yield _unfit("ctr", command, demand, "it is a folder")
-    elif facts.packed != "tar":
-        yield Verdict("ctr", command, False, "warning", demand, _UNPACK.format(facts.packed))
-    elif facts.layout and facts.oci is not None:
-        flaw = _entries_flaw(facts)
-        absent = [entry for entry in facts.oci if entry.absent]
+        return
+    if not facts.layout and facts.docker is None:
+        yield _unfit("ctr", command, demand, "there is no oci-layout, nor manifest.json")
+        return
+    groups: list[Sequence[ImageFacts]]
+    if facts.packed != "tar":
+        flaw: Flaw | None = (_UNPACK.format(facts.packed), "warning")
+        how, groups = "", []
+    elif facts.layout:
+        flaw = _layout_flaw(facts)
+        entries = facts.by_digest or ()
+        absent = [entry for entry in entries if entry.absent]
         if flaw is None and absent:
             flaw = (
                 f"{absent[0].subject}: {absent[0].absent} images of the index are not here; "
                 "--platform imports one that is",
                 "warning",
             )
-        nameless = any(entry.name is None for entry in facts.oci)
+        nameless = any(entry.name is None for entry in entries)
         how = "--base-name or --digests is needed for images without a full name"
-        yield _judge("ctr", command, demand, flaw, how if nameless else "by index.json")
-    elif facts.docker is not None:
-        flaw = _names_flaw(facts.docker) or _flaw(facts.docker)
-        yield _judge("ctr", command, demand, flaw, "by manifest.json")
+        how = how if nameless else "by index.json"
+        groups = [entry.images for entry in entries]
     else:
-        yield _unfit("ctr", command, demand, "there is no oci-layout, nor manifest.json")
+        images = facts.docker or ()
+        flaw, how = _imported_flaw(images), "by manifest.json"
+        groups = [[image] for image in images]
+    yield _judge("ctr", command, demand, flaw, how)
+    if flaw is not None:
+        return
+    other = flaws.elsewhere(groups)
+    if other is not None:
+        why = f"{other[0]} is for {other[1]}: --platform {other[1]} imports it"
+        yield Verdict("ctr", f"{command}, on linux/amd64", False, "info", _SAME, why)
+    yield from _without_pigz("ctr", command, [image for group in groups for image in group])
 
 
 def _podman(facts: ArchiveFacts) -> Iterator[Verdict]:
     """Judge for podman, which tries OCI first, then docker-archive."""
     command = "podman load"
     demand = "an OCI layout or tar with one image, or a tar with manifest.json; no layer missing"
-    whole = _entries_flaw(facts) if facts.oci is not None else None
+    whole = None
+    if facts.oci is not None:
+        whole = flaws.later_flaw(facts) or flaws.entries_flaw(facts.oci, "podman")
+        whole = whole or flaws.nested_flaw(facts.oci)
     if facts.oci is not None and len(facts.oci) == 1 and whole is None:
         yield _judge("podman", command, demand, None, "by index.json")
-    elif facts.docker is not None and facts.packed != "folder":
-        flaw = whole or _tags_flaw(facts.docker) or _flaw(facts.docker)
+    elif facts.by_first is not None and facts.packed != "folder":
+        # Whatever is wrong with index.json, the other list is tried next.
+        flaw = (
+            flaws.tags_flaw(facts.by_first)
+            or flaws.items_flaw(facts.by_first, "podman")
+            or flaws.links_flaw(facts.by_first)
+        )
         if flaw is None and facts.packed == "gzip":
             flaw = (_GZIP, "warning")
         yield _judge("podman", command, demand, flaw, "by manifest.json")
@@ -283,14 +237,15 @@ def _podman(facts: ArchiveFacts) -> Iterator[Verdict]:
 
 def _skopeo_docker(facts: ArchiveFacts) -> Iterator[Verdict]:
     command, demand = "docker-archive:", "a tar with manifest.json; no layer missing"
-    if facts.packed == "folder" or facts.docker is None:
+    images = facts.by_first
+    if facts.packed == "folder" or images is None:
         why = "it is a folder" if facts.packed == "folder" else "there is no manifest.json"
         yield _unfit("skopeo", command, demand, why)
         return
-    flaw = _flaw(facts.docker)
+    flaw = flaws.items_flaw(images, "skopeo") or flaws.links_flaw(images)
     if flaw is None and facts.packed == "gzip":
         flaw = (_GZIP, "warning")
-    several = "a name or :@POSITION behind the path is needed" if len(facts.docker) > 1 else ""
+    several = "a name or :@POSITION behind the path is needed" if len(images) > 1 else ""
     yield _judge("skopeo", command, demand, flaw, several)
 
 
@@ -301,7 +256,9 @@ def _skopeo_oci(facts: ArchiveFacts) -> Iterator[Verdict]:
         yield _unfit("skopeo", command, demand, "there is no index.json")
         return
     several = "a tag behind the path is needed" if len(facts.oci) > 1 else ""
-    yield _judge("skopeo", command, demand, _entries_flaw(facts), several)
+    flaw = flaws.later_flaw(facts) or flaws.entries_flaw(facts.oci, "skopeo")
+    flaw = flaw or flaws.nested_flaw(facts.oci)
+    yield _judge("skopeo", command, demand, flaw, several)
 
 
 def _crane(facts: ArchiveFacts) -> Iterator[Verdict]:
@@ -313,7 +270,7 @@ def _crane(facts: ArchiveFacts) -> Iterator[Verdict]:
         )
         yield _unfit("crane", command, demand, why)
         return
-    flaw = _flaw(facts.docker)
+    flaw = flaws.items_flaw(facts.docker)
     for image in facts.docker:
         if flaw is None and "tar" in image.kinds and len(image.kinds) > 1:
             flaw = (f"{image.subject}: some layers are compressed and others not", "warning")

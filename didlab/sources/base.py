@@ -122,6 +122,13 @@ class WrapperSource:
         return self.inner.referrers(digest, artifact_type)
 
 
+def local_place(source: Source) -> str | None:
+    """Return what readers call a source whose bytes are on this machine; else None."""
+    while isinstance(source, WrapperSource):
+        source = source.inner
+    return source.location if getattr(source, "local", False) else None
+
+
 def check_small(descriptor: Descriptor) -> None:
     """Refuse to take into memory what a descriptor says is large.
 

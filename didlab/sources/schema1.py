@@ -16,7 +16,7 @@ from didlab.blobs.store import BlobStore
 from didlab.errors import DidlabError
 from didlab.oci.descriptor import Descriptor
 from didlab.sources.base import BlobReader, Source, WrapperSource
-from didlab.sources.stored import StoredReader
+from didlab.sources.stored_reader import StoredReader
 
 #: What a temporary folder holds; the disk sets a limit before.
 _LIMIT = 2**62
@@ -42,7 +42,13 @@ class KeepingSource(WrapperSource):
         """Return a reader of what was kept, else one that keeps what it reads."""
         store = self._store
         if store is not None and store.present(descriptor.digest, descriptor.size):
-            return KeptReader(store, descriptor, self.inner)
+            # It came from there just now.
+            return StoredReader(
+                store,
+                descriptor,
+                lambda: self.inner.open(descriptor),
+                served_by=self.inner.location,
+            )
         return KeepingReader(self.inner.open(descriptor), descriptor, self._begin)
 
     def blob_size(self, digest: str) -> int:
@@ -81,19 +87,6 @@ def _removed(folder: str, owner: int) -> None:
 
 def _same(source: Source) -> Source:
     return source
-
-
-class KeptReader(StoredReader):
-    """A blob in the temporary folder; it came from elsewhere just now."""
-
-    def __init__(self, store: BlobStore, descriptor: Descriptor, inner: Source) -> None:
-        super().__init__(store, descriptor, lambda: inner.open(descriptor))
-        self._location = inner.location
-
-    @property
-    def served_by(self) -> str | None:
-        """The place that it came from."""
-        return self._location if self._inner is None else self._inner.served_by
 
 
 class KeepingReader:

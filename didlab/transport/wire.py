@@ -13,7 +13,7 @@ import requests
 import requests.utils
 import urllib3.exceptions as u3
 
-from didlab._pausing import check
+from didlab._pausing import check, cutting
 from didlab.errors import (
     BadHeader,
     ContentEncodingRefused,
@@ -172,24 +172,26 @@ class Answer:
         parts: list[bytes] = []
         total = 0
         end = time.monotonic() + SMALL_DEADLINE
-        for data in self._raw(decode=True):
-            total += len(data)
-            if total > limit:
-                self.close()
-                raise LimitExceeded(
-                    f"{what} from {self.host} is larger than {limit} bytes",
-                    what=what,
-                    limit=limit,
-                    seen=total,
-                    host=self.host,
-                )
-            if time.monotonic() > end:
-                self.close()
-                raise TimedOut(
-                    f"{what} from {self.host} took longer than {SMALL_DEADLINE:.0f} s",
-                    host=self.host,
-                )
-            parts.append(data)
+        with cutting(self.abort):
+            for data in self._raw(decode=True):
+                total += len(data)
+                if total > limit:
+                    self.close()
+                    raise LimitExceeded(
+                        f"{what} from {self.host} is larger than {limit} bytes",
+                        what=what,
+                        limit=limit,
+                        seen=total,
+                        host=self.host,
+                    )
+                if time.monotonic() > end:
+                    self.close()
+                    raise TimedOut(
+                        f"{what} from {self.host} took longer than {SMALL_DEADLINE:.0f} s",
+                        host=self.host,
+                    )
+                parts.append(data)
+        check()
         return b"".join(parts)
 
     def drain(self) -> None:

@@ -15,10 +15,14 @@ import threading
 import time
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from unittest import mock
 
 import didlab
 from didlab.export.blobwork import BlobWork
+
+sys.path.append(str(Path(__file__).parents[1]))
+from rig.cutting import narrow
 
 came: list[float] = []
 #: Lets deaf calls end, so that they do not outlive their test.
@@ -95,6 +99,7 @@ def stacks() -> list[list[str]]:
 
 def main() -> None:
     signal.signal(signal.SIGINT, interrupted)
+    narrow()
     tell(ready=True)
     for line in sys.stdin:
         order = json.loads(line)

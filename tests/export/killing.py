@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import didlab
 import didlab.export.archive
 import didlab.model.manifest
 import didlab.transport.client
 
+sys.path.append(str(Path(__file__).parents[1]))
+from rig.cutting import narrow
+
 
 def main() -> None:
+    narrow()
     reference = sys.argv[1]
     for line in sys.stdin:
         target = line.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -164,6 +165,36 @@ def test_who_takes_it_compressed_as_a_whole(server, image, tmp_path, dockerd, po
     with pytest.raises(CommandFailed):  # containerd unpacks it by hand
         ctr.load(report.path)
     assert skopeo("inspect", "--raw", f"oci-archive:{report}").encode() == image.raw()
+
+
+#: What the table in docs/how-to/formats.md says.
+WHOLE = {
+    ("archive", ".tar.gz"): {"dockerd", "podman", "oci-archive"},
+    ("docker", ".tar.gz"): {"dockerd"},
+    ("oci-archive", ".tar.gz"): {"podman", "oci-archive"},
+    ("archive", ".tar.zst"): {"podman", "oci-archive", "docker-archive"},
+    ("docker", ".tar.zst"): {"podman", "docker-archive"},
+}
+
+
+@pytest.mark.parametrize(("form", "suffix"), WHOLE)
+def test_who_takes_which_form_compressed_as_a_whole(
+    image, tmp_path, dockerd, podman, ctr, form, suffix
+):
+    path = image.save(tmp_path / f"app{suffix}", format=form, progress=False).path
+    loaders = {
+        "dockerd": lambda: dockerd.run("load", "-i", str(path)),
+        "podman": lambda: podman.run("load", "-i", str(path)),
+        "ctr": lambda: ctr.load(path),
+        "oci-archive": lambda: skopeo("inspect", "--raw", f"oci-archive:{path}"),
+        "docker-archive": lambda: skopeo("inspect", "--raw", f"docker-archive:{path}"),
+    }
+    taken = set()
+    for name, load in loaders.items():
+        with contextlib.suppress(CommandFailed):
+            load()
+            taken.add(name)
+    assert taken == WHOLE[form, suffix]
 
 
 # --- opened again --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import nbclient
 import nbformat
@@ -51,6 +52,13 @@ def server(image):
 def line(server):
     """A line on which a save lasts long enough to be looked at."""
     with CuttingProxy(server.host, rate=0.25 * MB) as line:
+        yield line
+
+
+@pytest.fixture
+def quicker(server):
+    """For what one connection reads whole."""
+    with CuttingProxy(server.host, rate=1.0 * MB) as line:
         yield line
 
 
@@ -95,6 +103,37 @@ def test_a_terminal_gets_one_line(server, line, tmp_path):
     assert any("broke off after" in part and "asking again" in part for part in drawn)
     assert re.match(r"app\.tar: 100%\|.*B/s, 2/2 layers\]", drawn[-1])
     assert "broke off" not in drawn[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+def test_ipython_in_a_terminal_gets_one_line_too(quicker, tmp_path):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    code = f"import didlab; _ = didlab.open('{quicker.host}/lab/app:1').files()"
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "IPython", "--colors=NoColor", "-c", code],
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        env={**environment, "COLUMNS": "120", "TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:
+        pass  # how Linux tells the end of a terminal
+    os.close(ours)
+    assert child.wait(60) == 0
+    text = shown.decode()
+    assert text.rstrip("\r\n").count("\n") == 0
+    assert re.search(r"listing .*lab/app:1: 100%\|", text)
 
 
 def test_what_is_over_at_once_shows_nothing_unless_asked(monkeypatch, capsys):
@@ -204,6 +243,29 @@ def test_a_stored_notebook_shows_where_it_stopped(server, line, tmp_path, monkey
     assert "width:100%" not in shown.data["text/html"]
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_stored_notebook_shows_one_end_of_a_listing(quicker, tmp_path, monkeypatch):
+    code = f"import didlab\nframe = didlab.open('{quicker.host}/lab/app:1').files()"
+    [output] = stored(code, tmp_path, monkeypatch)
+    assert re.match(r"listing .*lab/app:1: 100% · 2\.\d MB", output.data["text/plain"])
+    assert "width:100%" in output.data["text/html"]
+
+
+def test_the_clock_of_a_bar_goes_on_while_nothing_comes(monkeypatch):
+    from didlab.export.progress.notebook import NotebookBar
+
+    bar = NotebookBar(100, "app.tar", 0, delay=60)
+    drawn = []
+    monkeypatch.setattr(bar._bar, "set_postfix_str", lambda text, refresh: drawn.append(text))
+    now = [bar.state.now]
+    bar.state._clock = lambda: now[0]
+    for _ in range(5):
+        now[0] += 0.5
+        bar.tell(0, 2, ())
+    assert drawn == ["0/2 layers"] * 3  # the first time, then once a second
+    bar.close()
+
+
 def test_kernels_derived_from_ipykernels_are_notebooks(monkeypatch):
     class ZMQInteractiveShell:
         pass
@@ -233,6 +295,31 @@ def test_an_object_needs_update_alone(server, tmp_path):
     counts = Counts()
     didlab.open(f"{server.host}/lab/app:1").save(tmp_path / "app.tar", progress=counts)
     assert counts.n == server.total
+
+
+@pytest.mark.usefixtures("store")
+def test_one_bar_however_many_layers():
+    class Bars:
+        totals: ClassVar[list[int]] = []
+        n = 0
+
+        def reset(self, total: int) -> None:
+            self.totals.append(total)
+
+        def update(self, n: int) -> None:
+            self.n += n
+
+    image = make_image([{f"f{number}": b"x" * 1000} for number in range(5)])
+    total = sum(layer["size"] for layer in image.layers)
+    with FaultServer() as server:
+        server.add_image("lab/many", "1", image)
+        manifest = didlab.open(f"{server.host}/lab/many:1")
+        listing, keeping = Bars(), Bars()
+        manifest.files(progress=listing)
+        assert (listing.totals, listing.n) == ([total], total)
+        Bars.totals.clear()
+        manifest.files(progress=keeping, keep=True)  # listed already: the layers alone are fetched
+        assert (keeping.totals, keeping.n) == ([total], total)
 
 
 def test_an_object_that_has_tell_hears_of_layers_and_notes(server, tmp_path):

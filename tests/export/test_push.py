@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -710,18 +711,32 @@ def test_no_jobs_and_no_lanes() -> None:
 
 
 def test_ctrl_c_calls_the_upload_off(pushed: PushServer) -> None:
+    image = big()
+    arrived = threading.Event()
+
     class Impatient:
         def update(self, n: int) -> None:
+            # The layer's upload is under way, and the config's over: one is there to call off.
+            assert arrived.wait(100)
+            while sha256(image.config) not in pushed.blobs:
+                time.sleep(0.01)
             raise KeyboardInterrupt
 
         def close(self) -> None:
             pass
 
-    pushed.rule(lambda r: r.method == "PATCH", delay(30))
+    def silence(exchange: Any) -> None:
+        arrived.set()
+        delay(300)(exchange)
+
+    pushed.rule(lambda r: r.method == "PATCH", silence)
     with pytest.raises(KeyboardInterrupt):
-        didlab.copy(local(big()), f"{pushed.host}/lab/app:1", progress=Impatient())
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("didlab-push")]
+        didlab.copy(local(image), f"{pushed.host}/lab/app:1", progress=Impatient())
+    # It is not waited for without end that the registry hears of it.
+    for thread in threading.enumerate():
+        if thread.name.startswith("didlab-push"):
+            thread.join(20)  # the answer would take longer
+            assert not thread.is_alive()
     assert len(pushed.deleted) == 1
     assert pushed.asked("/manifests/") == []
 

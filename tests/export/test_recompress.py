@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 
 import pytest
 from rig.actions import half_close_after, respond
@@ -249,6 +250,8 @@ def test_ctrl_c_while_it_compresses(image, tmp_path, monkeypatch):
     real = recode.recode
     begun = threading.Event()
 
+    more = gzipped(os.urandom(1000))
+
     def slow(job, pieces, wanted, out, look):
         begun.set()
         return real(job, endless(pieces), wanted, out, look)
@@ -256,12 +259,15 @@ def test_ctrl_c_while_it_compresses(image, tmp_path, monkeypatch):
     def endless(pieces):
         yield from pieces
         while True:
-            yield gzipped(b"")
+            time.sleep(0.01)  # no more members than are allowed, within this test's time
+            yield more
 
     monkeypatch.setattr(recode, "recode", slow)
-    threading.Thread(target=lambda: (begun.wait(20), interrupt())).start()
+    interrupter = threading.Thread(target=lambda: begun.wait(200) and interrupt())
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         image.save(tmp_path / "app.tar", compression="zstd", progress=False)
+    interrupter.join()
     assert not (tmp_path / "app.tar").exists()
     assert not [t for t in threading.enumerate() if t.name.startswith("didlab-recode")]
 

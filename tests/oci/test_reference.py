@@ -313,7 +313,8 @@ def test_a_port_has_no_zeros_before_it(text):
 
 
 _ALPHABET = st.text(st.sampled_from("aAz09._-:/@[]%é \n"), max_size=40)
-_COMPONENT = st.from_regex(r"[a-z0-9]+((\.|_|__|-{1,3})[a-z0-9]+){0,2}", fullmatch=True)
+# Of four components, "library/" before them, no name is longer than the 255 characters allowed.
+_COMPONENT = st.from_regex(r"[a-z0-9]{1,16}((\.|_|__|-{1,3})[a-z0-9]{1,16}){0,2}", fullmatch=True)
 _PATH = st.lists(_COMPONENT, min_size=1, max_size=4).map("/".join)
 _HOSTS = st.sampled_from(
     [

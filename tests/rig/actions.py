@@ -120,6 +120,7 @@ class Exchange:
 
     def reset(self) -> None:
         """Break the connection with a TCP reset."""
+        delivered(self._sock)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         raise HangUp
 
@@ -131,6 +132,18 @@ class Exchange:
             while self._sock.recv(65536):
                 pass
         raise HangUp
+
+
+def delivered(sock: socket.socket) -> None:
+    """Wait until the other side's system has all that was sent: a reset drops what it has not."""
+    if sys.platform != "linux":
+        return
+    import fcntl
+    import termios
+
+    with contextlib.suppress(OSError):
+        while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]:
+            time.sleep(0.002)
 
 
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)

@@ -78,6 +78,10 @@ __all__ = [
 ]
 
 
+#: How TLS begins, which a client on this machine tries when plain HTTP gets no answer.
+TLS_HANDSHAKE = b"\x16"
+
+
 @dataclass
 class Rule:
     """``left`` counts down; None is for ever."""
@@ -185,6 +189,8 @@ class FaultServer(HonestRegistry):
             sock.close()
 
     def _one(self, sock: socket.socket, stream: Any, number: int) -> bool:
+        if stream.peek(1)[:1] == TLS_HANDSHAKE:
+            return False  # a line of it may never end
         line = stream.readline(65536).decode("latin-1").split()
         if not line:
             return False

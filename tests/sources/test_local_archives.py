@@ -710,3 +710,25 @@ def test_what_refers_to_an_image_in_a_layout(tmp_path: Path) -> None:
     assert [found.digest for found in source.referrers(IMAGE.digest)] == [note.digest]
     assert list(source.referrers(IMAGE.digest, "other/type")) == []
     assert OCI_INDEX  # the index itself is never among them
+
+
+def test_a_tar_without_its_end_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cut between two members nothing else tells; `didlab.verify` says more."""
+    members, built = docker_members({"1": list(LAYERS)})
+    whole = put(tmp_path / "whole.tar", members)
+    didlab.open(whole).config()
+    assert caplog.messages == []
+    with tarfile.open(whole) as tar:
+        end = max(one.offset_data + -(-one.size // 512) * 512 for one in tar.getmembers())
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(whole.read_bytes()[:end])
+    for _ in range(2):
+        assert didlab.open(cut).image_id() == sha256(built["1"].config)
+        archive.forget()
+    assert len(caplog.messages) == 1
+    assert f"{cut} has no end mark" in caplog.messages[0]
+    assert "didlab verify" in caplog.messages[0]
+    found = didlab.verify(cut)
+    assert "an end mark" in set(found["expected"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import threading
+import time
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -22,12 +25,13 @@ from rig.faults import (
     stall,
     too_many,
 )
-from rig.images import OCI_MANIFEST
+from rig.images import OCI_MANIFEST, make_image
 from rig.names import NamesProxy
 from rig.processes import free_port
 from rig.proxies import PASSWORD as PROXY_PASSWORD
 
 import didlab
+from didlab import _pausing as pausing
 from didlab import errors
 from didlab.oci.descriptor import Descriptor
 from didlab.transport import endpoint
@@ -627,3 +631,30 @@ def test_where_the_frame_says_it_went(server, other, at, waits):
 def test_the_folder_of_certificates_is_no_file(tmp_path: Path):
     with pytest.raises(errors.InvalidArgument):
         make(ca=tmp_path)
+
+
+def test_what_is_called_off_does_not_wait_for_a_small_body(monkeypatch):
+    """A button in a notebook, for one: the server keeps silent in the middle of a manifest."""
+    monkeypatch.setenv("DIDLAB_CACHE", "")
+    stop, ended = pausing.Stop(), []
+
+    def ask(image):
+        pausing.stop.set(stop)
+        try:
+            image.json()
+        except pausing.Stopped as error:
+            ended.append(error)
+
+    with FaultServer() as server:
+        server.add_image("lab/app", "1", make_image([{"a": b"a"}]))
+        server.rule(lambda request: "/manifests/" in request.path, stall(60, after=10))
+        image = didlab.open(f"{server.host}/lab/app:1", timeout=(250, 250))
+        thread = threading.Thread(target=copy_context().run, args=(ask, image), daemon=True)
+        thread.start()
+        until = time.monotonic() + 30
+        while not any(request.sent for request in server.requests):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        stop.set()
+        thread.join(30)
+        assert [type(error) for error in ended] == [pausing.Stopped]

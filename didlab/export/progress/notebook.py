@@ -13,7 +13,7 @@ from typing import Any
 
 from didlab.export.progress.handed import Progress
 from didlab.export.progress.state import State
-from didlab.export.progress.terminal import Bar, common
+from didlab.export.progress.terminal import REDRAW, Bar, common
 
 
 def bar(total: int, title: str, there: int, delay: float) -> Progress:
@@ -35,6 +35,7 @@ class NotebookBar:
         self._delay = delay
         self._handle: Any = None
         self._postfix = ""
+        self._drawn = self.state.now
         self._look()
 
     def update(self, n: int) -> None:
@@ -46,9 +47,10 @@ class NotebookBar:
     def tell(self, done: int, total: int, notes: Sequence[str]) -> None:
         """Show layers that are done and what happened."""
         self.state.tell(done, total, notes)
-        if self.state.postfix != self._postfix:
-            self._postfix = self.state.postfix
-            self._bar.set_postfix_str(self._postfix, refresh=True)
+        postfix, now = self.state.postfix, self.state.now
+        if postfix != self._postfix or now - self._drawn >= REDRAW:
+            self._bar.set_postfix_str(postfix, refresh=True)
+            self._drawn, self._postfix = now, postfix
         self._look()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from didlab.errors import CompressionInvalid, TarInvalid
 from didlab.files import sniff
 from didlab.files.decompress import decoder
 from didlab.files.limits import DEFAULT
+from didlab.files.table import Entry
 from didlab.files.walk import Walker
 from didlab.sources.local.backing import Backing, DiskFile, Identity, OpenFile
 from didlab.sources.local.heads import heads
@@ -85,7 +86,8 @@ def listed(backing: Backing, file: OpenFile) -> TarMembers:
     if not size:
         raise TarInvalid(f"{backing.name} is empty", where="0")
     if kind == "tar":
-        return TarMembers(backing, file.identity, heads(file))
+        twice: set[bytes] = set()
+        return TarMembers(backing, file.identity, heads(file, twice=twice), twice=twice)
     return _unpacked(backing, file, kind)
 
 
@@ -105,5 +107,11 @@ def _unpacked(backing: Backing, file: OpenFile, kind: sniff.Kind) -> TarMembers:
             pausing.check()
             walker.feed(content)
     decoding.end()
-    entries = {entry.path: entry for entry in walker.finish()}
-    return TarMembers(backing, file.identity, entries, kind, tuple(decoding.marks), walker.captured)
+    entries: dict[bytes, Entry] = {}
+    twice: set[bytes] = set()
+    for entry in walker.finish():
+        if entry.path in entries:
+            twice.add(entry.path)
+        entries[entry.path] = entry
+    marks = tuple(decoding.marks)
+    return TarMembers(backing, file.identity, entries, kind, marks, walker.captured, twice)

@@ -134,7 +134,8 @@ class Daemon:
     """A Docker daemon behind a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        #: Its socket.
+        self.path = path
 
     def image_id(self, name: str) -> str:
         """Return the ID that the daemon has for a name.
@@ -144,7 +145,7 @@ class Daemon:
         ManifestNotFound
             With names like it that are there.
         """
-        with self._asked(f"/images/{_quoted(name)}/json", name) as answer:
+        with self.asked(f"/images/{quoted(name)}/json", name) as answer:
             found = _parsed(_all(answer))
         image_id = found.get("Id") if isinstance(found, dict) else None
         return image_id if isinstance(image_id, str) else ""
@@ -159,7 +160,7 @@ class Daemon:
         image_id = self.image_id(name)
         file = tempfile.TemporaryFile(prefix="didlab-")  # noqa: SIM115 - lives with the object
         try:
-            with self._asked(f"/images/{_quoted(name)}/get", name) as answer:
+            with self.asked(f"/images/{quoted(name)}/get", name) as answer:
                 while piece := answer.read(_PIECE):
                     pausing.check()
                     with translated(Path(tempfile.gettempdir()) / "didlab"):
@@ -174,15 +175,21 @@ class Daemon:
 
     def names(self) -> list[str]:
         """Return the names of the daemon's images."""
-        with self._asked("/images/json", "") as answer:
+        with self.asked("/images/json", "") as answer:
             found = _parsed(_all(answer))
         rows = found if isinstance(found, list) else []
         tags = [row.get("RepoTags") or [] for row in rows if isinstance(row, dict)]
         return [tag for some in tags for tag in some if isinstance(tag, str)]
 
     @contextlib.contextmanager
-    def _asked(self, path: str, name: str) -> Iterator[http.client.HTTPResponse]:
-        connection = _Connection(self._path)
+    def asked(self, path: str, name: str) -> Iterator[http.client.HTTPResponse]:
+        """Ask for a path, about an image of that name, and hand its answer on.
+
+        Raises
+        ------
+        ManifestNotFound, AuthDenied, ConnectFailed, TimedOut, Truncated, ProtocolError, ServerError
+        """
+        connection = Connection(self.path)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -191,13 +198,13 @@ class Daemon:
             yield answer
         except TimeoutError:
             raise TimedOut(
-                f"the Docker daemon at {self._path} sent nothing for {PATIENCE:.0f} s"
+                f"the Docker daemon at {self.path} sent nothing for {PATIENCE:.0f} s"
             ) from None
         except (http.client.IncompleteRead, ConnectionResetError, BrokenPipeError):
-            raise Truncated(f"the Docker daemon at {self._path} broke off") from None
+            raise Truncated(f"the Docker daemon at {self.path} broke off") from None
         except http.client.HTTPException as error:
             raise ProtocolError(
-                f"what answers at {self._path} is no Docker daemon: {type(error).__name__}"
+                f"what answers at {self.path} is no Docker daemon: {type(error).__name__}"
             ) from None
         finally:
             connection.close()
@@ -227,7 +234,7 @@ class Daemon:
         )
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: str) -> None:
@@ -277,7 +284,8 @@ def _check_end(answer: http.client.HTTPResponse) -> None:
         raise http.client.IncompleteRead(b"", answer.length)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return an image's name as a part of a path of the daemon's API."""
     return quote(name, safe="/:@")
 
 

@@ -51,6 +51,11 @@ class DockerView:
     def __init__(self, members: Members, manifest: Member) -> None:
         self.members = members
         self._items = parse(inside.read(members, manifest, MANIFEST_LIMIT), members.name)
+        #: Once: whoever asks for each image by its position would make it as often.
+        self._listed = tuple(
+            Listed(position, item.tags, partial(self._described, position), position)
+            for position, item in enumerate(self._items)
+        )
         self._lock = threading.RLock()
         self._made: dict[int, Descriptor] = {}
         self._documents: dict[str, bytes] = {}
@@ -59,10 +64,7 @@ class DockerView:
 
     def listed(self) -> Sequence[Listed]:
         """Return the items."""
-        return [
-            Listed(position, item.tags, partial(self._described, position), position)
-            for position, item in enumerate(self._items)
-        ]
+        return self._listed
 
     def _described(self, position: int, name: str | None) -> Descriptor:
         found = self._manifest(position)

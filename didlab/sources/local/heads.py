@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 from didlab import _pausing as pausing
-from didlab.errors import LimitExceeded
+from didlab.errors import LimitExceeded, printable
 from didlab.files import tar_header, tar_pax
 from didlab.files.limits import Limits
 from didlab.files.table import Entry
@@ -15,10 +17,18 @@ from didlab.sources.local.backing import OpenFile
 LIMITS = Limits(decompressed=2**60, entries=200_000)
 #: Bytes read at a time: several small members lie in it.
 _READ = 32 * 1024
+#: Archives of which it was said that they have no end.
+_told: set[tuple[str, object]] = set()
+
+_log = logging.getLogger("didlab")
 
 
-def heads(file: OpenFile, limits: Limits = LIMITS) -> dict[bytes, Entry]:
+def heads(
+    file: OpenFile, limits: Limits = LIMITS, twice: set[bytes] | None = None
+) -> dict[bytes, Entry]:
     """Return the members by path; of a path that comes twice, the last one.
+
+    ``twice`` gets the paths that do.
 
     Raises
     ------
@@ -26,12 +36,13 @@ def heads(file: OpenFile, limits: Limits = LIMITS) -> dict[bytes, Entry]:
         It is no tar, or breaks off.
     LimitExceeded
     """
-    return _Heads(file, limits).run()
+    return _Heads(file, limits, set() if twice is None else twice).run()
 
 
 class _Heads:
-    def __init__(self, file: OpenFile, limits: Limits) -> None:
+    def __init__(self, file: OpenFile, limits: Limits, twice: set[bytes]) -> None:
         self._file = file
+        self._twice = twice
         self._limits = limits
         self._size = file.identity.size
         self._kept, self._kept_at = b"", 0
@@ -58,9 +69,21 @@ class _Heads:
         else:
             if at < self._size:
                 raise invalid("the tar ends within a header", at)
+            self._endless()
         if self._ahead is not None:
             raise invalid("the archive ends where a header announced a member", at)
         return self._found
+
+    def _endless(self) -> None:
+        """Say once that the tar may have been cut between two members: nothing else tells."""
+        key = (self._file._name, self._file.identity)
+        if key not in _told and len(_told) < 1000:
+            _told.add(key)
+            _log.warning(
+                "%s has no end mark: it may not have been copied whole; didlab verify tells what "
+                "is missing",
+                printable(self._file._name),
+            )
 
     def _next(self, block: bytes, at: int) -> int:
         """Take one header; return where the next one lies."""
@@ -85,6 +108,8 @@ class _Heads:
                 "too early: it was not copied whole",
                 at,
             )
+        if made.path in self._found:
+            self._twice.add(made.path)
         self._found[made.path] = made.entry(content)
         return content + blocks(made.stored) * BLOCK
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,6 +105,7 @@ class TarMembers:
         kind: Kind = "tar",
         marks: Sequence[Mark] = (),
         captured: Mapping[bytes, bytes] | None = None,
+        twice: Iterable[bytes] = (),
     ) -> None:
         self._source = source
         self._identity = identity
@@ -113,6 +114,7 @@ class TarMembers:
         self._marks = marks
         self._places = [mark.decompressed for mark in marks]
         self._captured = captured or {}
+        self._twice = twice
         end = max((entry.offset + entry.size for entry in entries.values()), default=0)
         places = [*self._places, end] if marks else []
         self._gap = max((after - before for before, after in pairwise(places)), default=0)
@@ -145,6 +147,15 @@ class TarMembers:
     def names(self) -> Iterable[str]:
         """Yield the members' names."""
         return (_text(path) for path in self._entries)
+
+    def twice(self) -> Iterator[str]:
+        """Yield the names of files and links that come more than once; the last one counts."""
+        return (_text(path) for path in self._twice if self._entries[path].type != DIR)
+
+    def link(self, name: str) -> int | None:
+        """Return which kind of link a name is, ``SYMLINK`` or ``HARDLINK``; None for none."""
+        entry = self._entries.get(_inside(name, self.name))
+        return entry.type if entry is not None and entry.type in (SYMLINK, HARDLINK) else None
 
     def find(self, name: str) -> Member | None:
         """Return the regular file of a name.

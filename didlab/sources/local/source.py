@@ -53,6 +53,9 @@ class LocalSource:
         its ``index.json`` where it has one, else by its ``manifest.json``.
     """
 
+    #: What it gives comes over no network.
+    local = True
+
     def __init__(self, path: str, transport: str = "") -> None:
         self._path = path
         self._transport = transport

@@ -104,7 +104,7 @@ def _only(listed: Sequence[Listed], where: str) -> Descriptor:
     raise InvalidArgument(
         f"{where} holds {len(listed)} images: {_shown(names)}",
         hint=f"name one: didlab.open(path, name={printable(names[0], 200)!r})",
-        available=names,
+        available=_told(names),
     )
 
 
@@ -128,9 +128,13 @@ def absent(listed: Sequence[Listed], label: str, where: str) -> ManifestNotFound
     names = available(listed)
     return ManifestNotFound(
         f"{where} has no image {printable(label, 200)}; there is {_shown(names) or 'none'}",
-        available=tuple(printable(name, 300) for name in names[:_SHOWN]),
+        available=_told(names),
         reference=printable(label, 300),
     )
+
+
+def _told(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(printable(name, 300) for name in names[:_SHOWN])
 
 
 def _shown(names: Sequence[str]) -> str:
