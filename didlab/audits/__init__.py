@@ -1,0 +1,1 @@
+"""What is in an image, what changed, what is wasted, what must not be there."""

@@ -1,0 +1,1 @@
+"""What changed between two images: files, packages, config, layers, sizes."""

@@ -1,0 +1,394 @@
+"""An audit at work: names resolved, then layers learned and images looked at, each once.
+
+One thread hands out tasks and takes results in; never more tasks are out than a few for each
+worker, whatever the number of images.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextvars import copy_context
+from typing import Any
+
+from didlab import _pausing as pausing
+from didlab.audits.fleet import luggage, resolving, tasks, workers
+from didlab.audits.fleet.check import Check
+from didlab.audits.fleet.checkpoint import Checkpoint
+from didlab.audits.fleet.drawing import Drawing
+from didlab.audits.fleet.handing import Handing
+from didlab.audits.fleet.packing import packed
+from didlab.audits.fleet.reads import ReadsLook
+from didlab.audits.fleet.report import INTERRUPTED, Report
+from didlab.audits.fleet.resolving import Found
+from didlab.audits.fleet.results import Result
+from didlab.audits.fleet.targets import Target
+from didlab.audits.fleet.tasks import ImageDone, ImageJob, LayerDone, LayerJob
+from didlab.audits.fleet.work import Image, Layer, Work, documents, sizes
+from didlab.audits.looks import always
+from didlab.errors import DidlabError
+from didlab.files.looks import Look
+from didlab.files.underway import Key
+from didlab.model.indexing import Wanted
+
+#: Tasks that are out for each worker.
+_AHEAD = 2
+#: Seconds that tasks which were called off get to end.
+_LEAVE = 2.0
+#: Places that a layer is asked of.
+_PLACES = 3
+
+_log = logging.getLogger("didlab")
+
+
+class Run:
+    """One call of `didlab.audit`."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        checks: Sequence[Check],
+        platforms: resolving.Platforms,
+        *,
+        executor: workers.Executor | None,
+        count: int,
+        progress: Any,
+        checkpoint: Checkpoint | None,
+        strict: bool,
+    ) -> None:
+        self.report = Report(checks)
+        self.report._run = self
+        self._targets = targets
+        self._checks = checks
+        self._platforms = platforms
+        self._threads = workers.Threads(count)
+        self._executor = executor if executor is not None else self._threads
+        self._here = workers.is_here(self._executor)
+        self._most = count * _AHEAD if executor is not None else count + 2
+        self._sent: dict[str, Any] = {one.name: one for one in checks}
+        if not self._here:
+            self._sent = {one.name: one for one in packed(checks)}
+        self._keys = {one.name: one.key for one in checks}
+        self._checkpoint = checkpoint
+        self._strict = strict
+        self._stop = pausing.Stop()
+        self._home = luggage.Home(self._stop)
+        self._carried = False
+        self._tasks = Handing(self._stop)
+        self._work = Work()
+        self._learned_layers = 0
+        self._failure: BaseException | None = None
+        self._ended = threading.Event()
+        self.drawing = Drawing(progress)
+        self._looks = self._all_looks()
+
+    def _all_looks(self) -> tuple[Look, ...]:
+        """Return what is learned of every layer; not nothing, or nobody would list them."""
+        globs = [glob for check in self._checks for glob in check.reads]
+        looks = [look for check in self._checks for look in check.looks()]
+        looks += [ReadsLook(globs)] if globs else []
+        return tuple({look.name: look for look in (*always(), *looks)}.values())
+
+    # --- from outside ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(
+            target=copy_context().run, args=(self._main,), name="didlab-audit", daemon=True
+        ).start()
+
+    def wait(self) -> None:
+        """Wait for the end, and show progress meanwhile; Ctrl-C ends it early, once.
+
+        Raises
+        ------
+        DidlabError
+            What ended it where ``on_error="raise"``, or the checkpoint could not be written.
+        """
+        try:
+            self._watch()
+        except KeyboardInterrupt:
+            self.cancel()
+            self._watch()  # a second one is raised
+        finally:
+            if not self._ended.is_set():
+                self._stop.set()
+            self.drawing.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def show(self) -> None:
+        """Show progress until the end, where nobody waits."""
+        try:
+            self._watch()
+        finally:
+            self.drawing.close()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(pausing.LOOK):
+            self.drawing.draw()
+        self.drawing.draw()
+
+    def cancel(self) -> None:
+        """End it early; returns when it has, or soon after."""
+        self._stop.set()
+        self._ended.wait(_LEAVE * 2)
+
+    # --- the thread --------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        complete = False
+        try:
+            self._plan(self._resolve())
+            self._look()
+            complete = not self._stop.is_set()
+        except _Ended:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+            self._failure = error
+        finally:
+            self._leave()
+            if not complete:
+                self._interrupted()
+            try:
+                if self._checkpoint is not None:
+                    self._checkpoint.close()
+            except DidlabError as error:
+                self._failure = self._failure or error
+            self.report._end(complete=complete, failure=self._failure)
+            self._ended.set()
+
+    def _leave(self) -> None:
+        """Call off what is out, and wait a little for what runs here."""
+        self._stop.set()
+        self._tasks.call_off(_LEAVE if self._here else 0.0)
+        self._threads.close()
+        self._home.close()
+
+    def _interrupted(self) -> None:
+        left = list(self._work.images)
+        for digest in left:
+            self.report._failed(digest, INTERRUPTED)
+        self._work.images.clear()
+        if self._failure is None:
+            done, total = len(self.report._order) - len(left), len(self.report._images)
+            _log.warning(
+                "the audit was interrupted: %d of %d images are done, rows of the others say so",
+                max(done, 0),
+                total,
+            )
+
+    # --- tasks in and out --------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _Ended
+
+    # --- 1: names ----------------------------------------------------------------------------
+
+    def _resolve(self) -> list[Found]:
+        """Resolve all names in threads here, where the logins are."""
+        waiting: deque[tuple[tuple[int, ...], Target]] = deque(
+            ((number,), target) for number, target in enumerate(self._targets)
+        )
+        found: dict[tuple[int, ...], list[Found]] = {}
+        left: dict[tuple[int, ...], str] = {at: target.name for at, target in waiting}
+
+        def handle(at: tuple[int, ...], target: Target) -> None:
+            def done(answer: list[Target] | list[Found]) -> None:
+                left.pop(at, None)
+                if target.expand is None:
+                    found[at] = [one for one in answer if isinstance(one, Found)]
+                    self._strictly(found[at])
+                    return
+                more = [one for one in answer if isinstance(one, Target)]
+                for number, one in reversed(list(enumerate(more))):
+                    waiting.appendleft(((*at, number), one))
+                    left[(*at, number)] = one.name
+
+            def failed(error: str) -> None:
+                left.pop(at, None)
+                found[at] = [Found(target.name, error=error)]
+                self._strictly(found[at])
+
+            self._tasks.submit(
+                self._threads, done, failed, _resolved, self._stop, target, self._platforms
+            )
+
+        try:
+            while (waiting or self._tasks.out) and not self._stop.is_set():
+                while waiting and len(self._tasks.out) < self._threads._count + 2:
+                    handle(*waiting.popleft())
+                self._tasks.take_in(pausing.LOOK)
+        finally:
+            if self._stop.is_set() or left:
+                for at, name in left.items():
+                    found[at] = [Found(name, error=INTERRUPTED)]
+            listed = [one for at in sorted(found) for one in found[at]]
+            self.report._resolved(listed)
+        return listed
+
+    def _strictly(self, found: Sequence[Found]) -> None:
+        for one in found:
+            if self._strict and one.error is not None:
+                raise _raised(one.reference, None, one.error)
+
+    # --- 2: what is to be done ----------------------------------------------------------------
+
+    def _plan(self, found: Sequence[Found]) -> None:
+        self._work = Work(found)
+        for digest, image in list(self._work.images.items()):
+            self._check()
+            known: dict[str, Result] = {}
+            if self._checkpoint is not None:
+                known = self._checkpoint.known(digest, self._keys)
+            image.checks = [one for one in self._checks if one.name not in known]
+            if known:
+                self.report._tables_of(digest, known)
+            if not image.checks:
+                self._over(image, {}, 0.0)
+                continue
+            self._work.add(image)
+        layers = self._work.layers
+        self.drawing.plan(sizes(layers), len(layers), len(self.report._images))
+        self._tell()
+
+    # --- 3: layers and images ----------------------------------------------------------------
+
+    def _look(self) -> None:
+        while self._work.ready or self._work.queue or self._tasks.out:
+            self._check()
+            while (self._work.ready or self._work.queue) and len(self._tasks.out) < self._most:
+                # Images first: what they need was just learned.
+                if self._work.ready:
+                    self._send_image(self._work.ready.popleft())
+                else:
+                    self._send_layer(self._work.queue.popleft())
+                self._check()
+            self._tasks.take_in(pausing.LOOK)
+
+    def _send_layer(self, layer: Layer) -> None:
+        location = next(iter(layer.sources))
+        source = layer.sources.pop(location)
+        job = LayerJob(self._home.token, source, layer.wanted, self._looks)
+
+        def count(n: int) -> None:
+            layer.counted += n
+            self.drawing.came(n)
+
+        def done(answer: LayerDone) -> None:
+            if answer.error is not None:
+                failed(answer.error)
+                return
+            if answer.luggage is not None:
+                self._carried = True
+                key = (layer.wanted.descriptor.digest, layer.wanted.descriptor.size)
+                self._home.put(key, answer.luggage)
+            self._learned(layer)
+
+        def failed(error: str) -> None:
+            if layer.sources:
+                _log.info("layer %s: %s", layer.wanted.descriptor.digest, error)
+                self._send_layer(layer)
+                return
+            self._learned(layer, error)
+
+        self._tasks.submit(
+            self._executor, done, failed, tasks.learn, job, *([count] if self._here else [])
+        )
+
+    def _learned(self, layer: Layer, error: str | None = None) -> None:
+        self._learned_layers += 1
+        self.drawing.came(layer.wanted.descriptor.size - layer.counted)
+        self._work.learned(layer, error)
+        self._tell()
+
+    def _send_image(self, image: Image) -> None:
+        unit = image.unit
+        needed = image.layers
+        attempts = image.attempts
+        image.attempts += 1
+        carried: Mapping[Key, bytes] = {}
+        if not self._here and (self._carried or attempts):
+            carried = self._luggage(needed)
+        job = ImageJob(
+            self._home.token,
+            unit.manifest(),
+            tuple(image.references),
+            unit.platform,
+            unit.digest,
+            tuple(self._sent[check.name] for check in image.checks),
+            self._looks,
+            tuple(needed),
+            dict(image.broken),
+            () if self._here else documents(unit),
+            carried,
+            last=attempts > 0,
+        )
+
+        def done(answer: ImageDone) -> None:
+            if answer.missing:
+                self._carried = self._carried or not self._here
+                self._work.ready.appendleft(image)
+                return
+            self._over(image, answer.results, answer.seconds)
+
+        def failed(error: str) -> None:
+            self.report._failed(unit.digest, error)
+            self._work.images.pop(unit.digest, None)
+            self._tell()
+            if self._strict:
+                raise _raised(image.references[0], None, error)
+
+        self._tasks.submit(self._executor, done, failed, tasks.look, job)
+
+    def _luggage(self, layers: Sequence[Wanted]) -> dict[Key, bytes]:
+        found = {}
+        for one in layers:
+            key = (one.descriptor.digest, one.descriptor.size)
+            content = self._home.get(key) or luggage.pack(one.descriptor, self._looks)
+            if content is not None:
+                found[key] = content
+        return found
+
+    def _over(self, image: Image, results: Mapping[str, Result], seconds: float) -> None:
+        unit = image.unit
+        self.report._finished(unit.digest, results, seconds)
+        self._work.images.pop(unit.digest, None)
+        self._tell()
+        if self._checkpoint is not None and results:
+            about = {
+                "reference": image.references[0],
+                "platform": unit.platform,
+                "seconds": round(seconds, 3),
+            }
+            self._checkpoint.add(unit.digest, about, results, self._keys)
+        for name, result in results.items():
+            if self._strict and result.error is not None:
+                raise _raised(image.references[0], name, result.error)
+
+    def _tell(self) -> None:
+        self.drawing.done(self._learned_layers, len(self.report._order))
+
+
+class _Ended(Exception):
+    """It was called off."""
+
+
+def _resolved(
+    stop: pausing.Stop, target: Target, platforms: resolving.Platforms
+) -> list[Target] | list[Found]:
+    pausing.stop.set(stop)
+    pausing.check()
+    if target.expand is not None:
+        return target.expand()
+    return resolving.resolve(target, platforms)
+
+
+def _raised(reference: str, check: str | None, error: str) -> DidlabError:
+    about = f"{reference}: {check}" if check else reference
+    return DidlabError(
+        f"{about}: {error}", hint='on_error="row" goes on with the others', reference=reference
+    )

@@ -1,0 +1,1 @@
+"""Secrets in files, environment, labels and history: rules, and what is shown in their place."""

@@ -1,0 +1,96 @@
+"""The users of an image, and which layer brought each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from didlab.audits import accounts
+from didlab.audits.accounts import Account
+from didlab.errors import DidlabError, PathError, PathNotFound, UnsafeContent
+from didlab.files.wellknown import One
+from didlab.views import frames
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from didlab.files.kept import Merged
+    from didlab.model.inside import Layers
+
+_PASSWD, _GROUP, _SHADOW = b"/etc/passwd", b"/etc/group", b"/etc/shadow"
+
+
+def frame(layers: Layers, reference: str) -> pd.DataFrame:
+    """Return the table ``users``. Raises as `Layers.merged`."""
+    return frames.frame("users", rows(layers), reference=reference)
+
+
+def rows(layers: Layers) -> list[tuple[Any, ...]]:
+    """Return the rows of the table, in the order of passwd."""
+    merged = layers.merged(capture=One(_SHADOW, accounts.LIMIT))
+    found = accounts.accounts(_content(layers, merged, _PASSWD))
+    if not found:
+        return []
+    groups = accounts.groups(_content(layers, merged, _GROUP))
+    passwords = accounts.shadow(_content(layers, merged, _SHADOW))
+    numbers: dict[int, str] = {}
+    member: dict[str, list[str]] = {}
+    for name, (gid, members) in groups.items():
+        if gid is not None:
+            numbers.setdefault(gid, name)
+        for one in dict.fromkeys(members):
+            if one in found:
+                member.setdefault(one, []).append(name)
+    since = _since(layers, merged, found)
+    made = []
+    for name, user in found.items():
+        first = numbers.get(user.gid) if user.gid is not None else None
+        listed = dict.fromkeys([*([first] if first else []), *member.get(name, [])])
+        password = user.password
+        if password == "shadow":  # noqa: S105 - where it stands
+            password = passwords.get(name, "none")
+        made.append(
+            (
+                *(name, user.uid, user.gid, ",".join(listed) or None),
+                *(user.home or None, user.shell or None, password, since[name]),
+            )
+        )
+    return made
+
+
+def _content(layers: Layers, merged: Merged, path: bytes) -> bytes:
+    try:
+        content = layers.at(path, merged)
+    except (PathNotFound, PathError, UnsafeContent):
+        return b""
+    return content.read_at(0, min(content.size, accounts.LIMIT))
+
+
+def _since(layers: Layers, merged: Merged, found: dict[str, Account]) -> dict[str, int]:
+    """Say of each user since which layer passwd has it with this number and first group."""
+    home = _home(merged)
+    since = dict.fromkeys(found, home)
+    going = set(found)
+    for layer in range(home - 1, -1, -1):
+        if not going:
+            break
+        # It comes with every listing; of one by a table of contents it is not at hand.
+        content = layers.came(layers.index(layer), _PASSWD)
+        if content is None:
+            continue
+        before = accounts.accounts(content)
+        going = {name for name in going if name in before and before[name][1:3] == found[name][1:3]}
+        since.update(dict.fromkeys(going, layer))
+    return since
+
+
+def _home(merged: Merged) -> int:
+    """Return the layer that has the content of passwd."""
+    from didlab.files import links
+
+    table = merged.near(_PASSWD)
+    try:
+        row = links.resolve(table, _PASSWD)
+    except DidlabError:
+        table = merged.table
+        row = links.resolve(table, _PASSWD)
+    return table.homes[row] if table.homes is not None else 0

@@ -1,0 +1,1 @@
+"""What an image carries for nothing: overwritten and deleted files, duplicates, caches."""
