@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["Sandbox", "sandbox"]
 
 
-def sandbox(*, auth: bool | tuple[str, str] = False, port: int = 0, tags: int = 0) -> Sandbox:
+def sandbox(
+    *, auth: bool | tuple[str, str] = False, port: int = 0, tags: int = 0, fleet: bool = False
+) -> Sandbox:
     """Start a small registry on this machine and return it, ready to be looked into.
 
     Parameters
@@ -25,6 +27,8 @@ def sandbox(*, auth: bool | tuple[str, str] = False, port: int = 0, tags: int = 
         The port on 127.0.0.1; 0 takes a free one.
     tags : int, default 0
         So many more tags of ``demo/single``, to see lists of several pages.
+    fleet : bool, default False
+        Seven more repositories, ``shop/…``: images with something to find for audits.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def sandbox(*, auth: bool | tuple[str, str] = False, port: int = 0, tags: int = 
     """
     from didlab.demo.hub import Sandbox
 
-    return Sandbox(auth=auth, port=port, tags=tags)
+    return Sandbox(auth=auth, port=port, tags=tags, fleet=fleet)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from didlab.demo.server import DemoServer
 from didlab.model.registry import Registry
+
+if TYPE_CHECKING:
+    from didlab.demo.content import RepositoryContent
 
 __all__ = ["Sandbox"]
 
@@ -23,9 +26,14 @@ class Sandbox(Registry):
     server: DemoServer
 
     def __init__(
-        self, *, auth: bool | tuple[str, str] = False, port: int = 0, tags: int = 0
+        self,
+        *,
+        auth: bool | tuple[str, str] = False,
+        port: int = 0,
+        tags: int = 0,
+        fleet: bool = False,
     ) -> None:
-        server = DemoServer(auth=auth, port=port, tags=tags).start()
+        server = DemoServer(auth=auth, port=port, tags=tags, repositories=_content(fleet)).start()
         # Also at the interpreter's exit. It holds the server, which does not hold this object.
         weakref.finalize(self, server.stop, wait=False)
         try:
@@ -62,3 +70,13 @@ class Sandbox(Registry):
     def close(self) -> None:
         """Stop the server; may be called again."""
         self.server.stop()
+
+
+def _content(fleet: bool) -> dict[str, RepositoryContent] | None:
+    """Return what the registry has; None for what it always has."""
+    if not fleet:
+        return None
+    from didlab.demo import images
+    from didlab.demo.fleet import fleet as made
+
+    return {**images.repositories(), **made()}
