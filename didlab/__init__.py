@@ -23,6 +23,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from didlab import errors as errors
+    from didlab import plot as plot
+    from didlab.audits.diff.images import diff as diff
+    from didlab.audits.fleet.auditing import audit as audit
+    from didlab.audits.fleet.check import check as check
+    from didlab.audits.fleet.policies import policy as policy
+    from didlab.audits.fleet.report import Report as Report
+    from didlab.audits.fleet.rule import rule as rule
     from didlab.blobs.info import cache_info as cache_info
     from didlab.blobs.info import clear_cache as clear_cache
     from didlab.demo import sandbox as sandbox
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from didlab.oci.reference import Reference as Reference
     from didlab.settings import set_options as set_options
     from didlab.versions import show_versions as show_versions
+    from didlab.widgets.exploring import explore as explore
 
 # Public name -> the module that has it; resolved on first use (PEP 562), so that importing
 # didlab stays cheap. test_import_cost.py holds this table equal to the block above.
@@ -54,15 +62,22 @@ _PUBLIC = {
     "Manifest": "didlab.model.manifest",
     "Reference": "didlab.oci.reference",
     "Registry": "didlab.model.registry",
+    "Report": "didlab.audits.fleet.report",
     "Repository": "didlab.model.repository",
+    "audit": "didlab.audits.fleet.auditing",
     "cache_info": "didlab.blobs.info",
     "clear_cache": "didlab.blobs.info",
+    "check": "didlab.audits.fleet.check",
     "complete": "didlab.model.completing",
     "copy": "didlab.model.copying",
+    "diff": "didlab.audits.diff.images",
     "endpoints": "didlab.model.bundle",
+    "explore": "didlab.widgets.exploring",
     "images": "didlab.model.images",
     "open": "didlab.model.opening",
     "plan": "didlab.model.bundle",
+    "policy": "didlab.audits.fleet.policies",
+    "rule": "didlab.audits.fleet.rule",
     "sandbox": "didlab.demo",
     "save": "didlab.model.bundle",
     "set_options": "didlab.settings",
@@ -74,12 +89,15 @@ _PUBLIC = {
 #: What needs an extra: not among what ``from didlab import *`` loads.
 _EXTRA = {"ImageFileSystem"}
 
-__all__ = ["__version__", "errors", *sorted(_PUBLIC.keys() - _EXTRA)]
+#: Public modules.
+_MODULES = ("errors", "plot")
+
+__all__ = ["__version__", *_MODULES, *sorted(_PUBLIC.keys() - _EXTRA)]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("didlab.errors")
+    if name in _MODULES:
+        return import_module(f"didlab.{name}")
     module = _PUBLIC.get(name)
     if module is None:
         raise AttributeError(f"module 'didlab' has no attribute {name!r}")

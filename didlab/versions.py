@@ -11,7 +11,21 @@ from typing import TextIO
 
 #: What didlab needs, and what it works with where that is there.
 _REQUIRED = ("requests", "urllib3", "PySocks", "pandas", "numpy", "ipywidgets", "tqdm")
-_RELATED = ("publicsuffixlist", "certifi", "ipython", "ipykernel", "jupyterlab", "notebook")
+_RELATED = (
+    "publicsuffixlist",
+    "platformdirs",
+    "zlib-ng",
+    "backports.zstd",
+    "certifi",
+    "fsspec",
+    "matplotlib",
+    "anywidget",
+    "cryptography",
+    "ipython",
+    "ipykernel",
+    "jupyterlab",
+    "notebook",
+)
 
 #: Variables that change how didlab talks to registries; in capitals or not, as requests reads them.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

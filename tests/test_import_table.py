@@ -24,6 +24,7 @@ TABLE: dict[str, set[str]] = {
     "userconfig": {"errors", "oci"},
     "settings": {"errors", "userconfig"},
     "_once": {"errors"},
+    "_extras": set(),
     "_pausing": {"errors"},
     "oci": {"errors"},
     "transport": COMMON | {"oci"},
@@ -41,7 +42,7 @@ TABLE: dict[str, set[str]] = {
     "model": COMMON | {"oci", "transport", "blobs", "sources", "files", "export", "views"},
 }
 #: Consumers: they may import everything below, and each other; nothing below imports them.
-LAST = {"", "audits", "cli", "demo", "filesystem", "versions", "widgets", "__main__"}
+LAST = {"", "audits", "cli", "demo", "filesystem", "plot", "versions", "widgets", "__main__"}
 
 #: Where third parties may be imported at module level: everywhere else inside functions only.
 THIRD_PARTIES = {

@@ -31,7 +31,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         _refuse(parser, args, f"unrecognized arguments: {' '.join(unknown)}")
     if getattr(args, "password_stdin", False) and args.username is None:
         _refuse(parser, args, "--password-stdin needs --username")
-    if args.command in ("save", "plan", "copy"):
+    if args.command in ("save", "plan", "copy", "audit"):
         _check_platforms(parser, args)
     if args.command == "save":
         _check_save(parser, args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
+from pathlib import Path
 from typing import Any
 
 from didlab.errors import InvalidArgument, printable
@@ -30,9 +31,29 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
         "timeout": args.timeout,
         "offline": args.offline,
     }
+    if getattr(args, "foreign", False):  # not all commands read layers
+        made["foreign"] = True
     if args.username is not None:
         made.update(username=args.username, password=password(args.username))
     return made
+
+
+def in_words(error: InvalidArgument, what: str | None) -> InvalidArgument:
+    """Return an error that asks for a name in Python as one that asks for it here."""
+    from didlab.sources.local.source import LocalSource
+    from didlab.sources.locate import locate, split
+
+    names = error.fields().get("available")
+    if what is None or not names or not (error.hint or "").startswith("name one: didlab.open("):
+        return error
+    source, _ = locate(what, {})
+    if not isinstance(source, LocalSource):
+        return error
+    transport, path, _ = split(what)
+    archive = "oci" if Path(path).expanduser().is_dir() else "oci-archive"
+    transport = transport or (archive if source.view().format == "oci" else "docker-archive")
+    hint = f"name one: {transport}:{path}:{printable(names[0], 200)}"
+    return InvalidArgument(error.message, **{**error.fields(), "hint": hint})
 
 
 def at_terminal(stream: Any) -> bool:

@@ -36,6 +36,7 @@ def copy(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         progress=False if args.quiet else None,
         workers=args.workers,
+        attached=args.attached,
         source=source,
         **({} if args.wait is None else {"wait": args.wait}),
         **({} if is_local(args.destination) else target),
@@ -58,10 +59,12 @@ def _options(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     A login is for the destination, and for the source only where that is the same registry.
     """
     given = connection.options(args)
+    foreign = {"foreign": given.pop("foreign", False)}
     target = {**given, **_READING}
     source = {name: given[name] for name in (*_SHARED, *_READING)}
     if copying.at_one_registry(args.source, args.destination):
         source = dict(given)
+    source.update(foreign)
     if args.src_insecure:
         source["insecure"] = True
     return source, target

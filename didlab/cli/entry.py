@@ -1,4 +1,4 @@
-"""From a command line to an exit status: 0 done, 1 failed, 2 usage, 130 interrupted."""
+"""From a command line to an exit status: 0 done, 1 failed, 2 usage, 3 found, 130 interrupted."""
 
 from __future__ import annotations
 

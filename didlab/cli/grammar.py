@@ -7,8 +7,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 from didlab import __version__
-from didlab.cli import groups
+from didlab.cli import auditgrammar, groups
 from didlab.cli.groups import Parser
+from didlab.errors import InvalidArgument
 
 _LOGIN = (
     "logins: --username reads the password from standard input (or asks on a terminal):\n"
@@ -27,6 +28,7 @@ _MODULES = {
     "tree": "inside",
     "cat": "inside",
     "extract": "inside",
+    **auditgrammar.MODULES,
 }
 
 
@@ -35,7 +37,8 @@ def build() -> Parser:
     parser = Parser(
         prog="didlab",
         description="Look inside container images and download them, without Docker.",
-        epilog="exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted\n"
+        epilog="exit status: 0 done, 1 failed, 2 wrong usage, 3 found what --fail-on asks for, 130 "
+        "interrupted\n"
         "didlab COMMAND --help tells more about one command",
     )
     parser.add_argument("--version", action="version", version=f"didlab {__version__}")
@@ -89,10 +92,13 @@ def build() -> Parser:
     _verify(add("verify", "compute again what an image or archive claims", one, net, shape, talk))
 
     inside = groups.inside()
+    _foreign(inside)
     _files(add("files", "list the files of an image", one, inside, net, shape, talk))
     _tree(add("tree", "draw the folders and files of an image", one, inside, net, talk))
     _cat(add("cat", "write files of an image to stdout", one, inside, net, talk))
     _extract(add("extract", "write files of an image to the disk", one, inside, net, shape, talk))
+
+    auditgrammar.add_to(add, _reference, _references, _foreign, (one, net, shape, talk))
 
     tags = add("tags", "list the tags of a repository", net, shape, talk)
     tags.add_argument("repository", metavar="REPOSITORY", help="nginx, ghcr.io/owner/image")
@@ -127,7 +133,13 @@ def _later(name: str) -> Callable[[argparse.Namespace], int]:
 
     def run(args: argparse.Namespace) -> int:
         module = import_module(f"didlab.cli.{_MODULES.get(name, 'commands')}")
-        code: int = getattr(module, name.replace("-", "_"))(args)
+        try:
+            code: int = getattr(module, name.replace("-", "_"))(args)
+        except InvalidArgument as error:
+            from didlab.cli import connection
+
+            what = getattr(args, "source", None) or getattr(args, "reference", None)
+            raise connection.in_words(error, what) from None
         return code
 
     return run
@@ -172,6 +184,7 @@ def _saving(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the layers that came to the local store, for the next save that needs them",
     )
+    _foreign(parser)
     _waiting(parser)
     parser.add_argument(
         "--workers",
@@ -201,6 +214,15 @@ def _attached(referrers: argparse.ArgumentParser, attestations: argparse.Argumen
     )
 
 
+def _foreign(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--foreign",
+        action="store_true",
+        help="fetch layers that the registry may not hold (Windows' base layers) from the urls "
+        "that their manifest names, without any login",
+    )
+
+
 def _waiting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait",
@@ -213,6 +235,7 @@ def _waiting(parser: argparse.ArgumentParser) -> None:
 
 def _loading(parser: argparse.ArgumentParser) -> None:
     _references(parser)
+    _foreign(parser)
     _waiting(parser)
 
 
@@ -263,6 +286,12 @@ def _copying(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace other files; a tag moves anyhow"
     )
+    parser.add_argument(
+        "--attached",
+        action="store_true",
+        help="copy signatures, attestations, SBOMs and whatever else is attached, too",
+    )
+    _foreign(parser)
     parser.add_argument(
         "--src-insecure",
         action="store_true",

@@ -94,12 +94,23 @@ def inside() -> Parser:
         help="one layer by itself: its digest or position, 0 for the base, -1 for the uppermost; "
         "default: all of them, merged",
     )
+    _keep(parser)
+    return parser
+
+
+def keeping() -> Parser:
+    """Say what stays of the layers that are read."""
+    parser = Parser(add_help=False)
+    _keep(parser)
+    return parser
+
+
+def _keep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         action="store_true",
         help="add the layers that had to be read whole to the local store",
     )
-    return parser
 
 
 def layer(text: str) -> int | str:

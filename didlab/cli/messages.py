@@ -14,6 +14,7 @@ from didlab.errors import DidlabError, InvalidArgument, printable
 _OPTIONS = tuple(
     (re.compile(pattern), option)
     for pattern, option in (
+        (r"foreign=True \(--foreign\)", "--foreign"),
         (r"pass username= and password=", "give --username"),
         (r"pass overwrite=True\b", "give --overwrite"),
         (r"pass ca='[^']*'", "give --ca FILE"),

@@ -138,13 +138,19 @@ def _run(images: list[Manifest], args: argparse.Namespace, written: set[Path]) -
         left = set(_left_over(target))
         made = bundle.save(images, target, **_how(args, several))
     except DidlabError as error:
-        messages.fail(error, _more(target, left))
+        messages.fail(_told(error, args), _more(target, left))
         return None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_more(target, left)) from None
     written.add(target)
     _notes(made, args)
     return made
+
+
+def _told(error: DidlabError, args: argparse.Namespace) -> DidlabError:
+    if not isinstance(error, InvalidArgument) or len(args.references) != 1:
+        return error
+    return connection.in_words(error, args.references[0])
 
 
 def _more(target: Path | None, before: set[Path]) -> str:

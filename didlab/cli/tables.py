@@ -20,7 +20,10 @@ from didlab.views.text import moment
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIZES = frozenset({"size", "manifest_size", "downloaded", "reused"})
+_SIZES = frozenset({
+    *("size", "size_before", "size_after", "shared_bytes", "wasted"),
+    *("manifest_size", "downloaded", "reused"),
+})  # fmt: skip
 _DIGESTS = frozenset({"digest", "diff_id", "image_id"})
 #: Columns that may be cut to fit a terminal: prose, not names.
 _PROSE = ("created_by", "comment", "author", "platforms", "value")

@@ -32,10 +32,10 @@ try:
     from fsspec.callbacks import DEFAULT_CALLBACK  # type: ignore[import-untyped]
     from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
     from fsspec.utils import stringify_path, tokenize  # type: ignore[import-untyped]
-except ImportError as error:
+except ImportError:
     raise ImportError(
         'didlab.ImageFileSystem needs fsspec: pip install "didlab[fs]"', name="fsspec"
-    ) from error
+    ) from None
 
 __all__ = ["ImageFile", "ImageFileSystem"]
 

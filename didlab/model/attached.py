@@ -19,8 +19,10 @@ from didlab.oci.attached import Referrer
 from didlab.oci.config import parse_time
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
+from didlab.oci.local_name import LocalName
 from didlab.oci.manifest import ImageIndex, ImageManifest
 from didlab.oci.platform import Platform
+from didlab.oci.reference import Reference
 from didlab.sources.base import FETCH_LIMIT, Source
 
 if TYPE_CHECKING:
@@ -91,14 +93,14 @@ def gather(manifest: Manifest, artifact_type: str | None = None) -> list[Attache
     wanted = artifact_type
     # The first by itself: where the registry has no API, nobody else need ask it.
     found += listed(subjects[0])
-    for some in _parallel(listed, subjects[1:]):
+    for some in parallel(listed, subjects[1:]):
         found += some
     tags = [
         (subject, tag, kind)
         for subject in subjects
         for tag, kind in attached.cosign_tags(subject.digest).items()
     ]
-    found += [one for one in _parallel(tagged, tags) if one is not None]
+    found += [one for one in parallel(tagged, tags) if one is not None]
     found = _typed(snapshot, found)
     order = {subject.digest: position for position, subject in enumerate(subjects)}
     unique: dict[tuple[str, str], Attached] = {}
@@ -174,18 +176,25 @@ def _of(subject: _Subject, descriptor: Descriptor, kind: str) -> Attached:
 def _tagged(snapshot: Snapshot, subject: _Subject, tag: str, kind: str) -> Attached | None:
     """Return what one of cosign's tags names, None where there is none: one request."""
     try:
-        descriptor = snapshot.source.resolve(snapshot.reference.with_tag(tag))
+        descriptor = snapshot.source.resolve(beside(snapshot.reference, tag))
     except NotFound:
         return None
     # It came along, or is kept by now.
     return _detailed(snapshot, _of(subject, Referrer.of(descriptor, "cosign tag"), kind))
 
 
+def beside(reference: Reference, tag: str) -> Reference:
+    """Return the name of a tag next to another one, in a repository or a local file."""
+    if isinstance(reference, LocalName):
+        return LocalName.of(reference.file, tag)
+    return reference.with_tag(tag)
+
+
 def _typed(snapshot: Snapshot, found: list[Attached]) -> list[Attached]:
     """Look into what a listing named without saying what it is: one request each."""
     silent = [one for one in found if one.artifact_type is None and one.kind == "other"]
     silent = silent[:MAX_UNTYPED]
-    looked = _parallel(lambda one: _detailed(snapshot, one), silent)
+    looked = parallel(lambda one: _detailed(snapshot, one), silent)
     instead = {id(old): new for old, new in zip(silent, looked, strict=True)}
     return [instead.get(id(one), one) for one in found]
 
@@ -221,7 +230,7 @@ def parts(manifest: Manifest) -> list[Part]:
     if kept is not None:
         return kept
     holders = [one for one in gather(manifest) if _may_hold(one)]
-    made = [part for some in _parallel(lambda one: _parts(snapshot, one), holders) for part in some]
+    made = [part for some in parallel(lambda one: _parts(snapshot, one), holders) for part in some]
     if len(made) > MAX_PARTS:
         raise LimitExceeded(
             f"more than {MAX_PARTS} statements are attached to {manifest.reference}",
@@ -308,7 +317,8 @@ def content(source: Source, descriptor: Descriptor) -> bytes:
     return b"".join(pieces)
 
 
-def _parallel(job: Callable[[S], T], over: Sequence[S]) -> Iterable[T]:
+def parallel(job: Callable[[S], T], over: Sequence[S]) -> Iterable[T]:
+    """Do a job over several, some at a time; results in their order."""
     if len(over) < 2:
         return [job(one) for one in over]
     pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-attached")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from didlab.oci import sbom, statement
 from didlab.oci.statement import Statement
-from didlab.views import frames, html, text
+from didlab.views import cards, frames, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ class Attestation(Mapping[str, Any]):
         return deepcopy(found) if isinstance(found, dict) else {}
 
     def packages(self) -> pd.DataFrame:
-        """List the packages where this is a bill of materials. See `Manifest.sbom`.
+        """List the packages where this is a bill of materials. See `Manifest.attached_sbom`.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Attestation(Mapping[str, Any]):
         return text.attestation(self._facts())
 
     def _repr_html_(self) -> str:
-        return html.tree(self._statement.json, title=text.attestation(self._facts()))
+        return cards.attestation({**self._facts(), "json": self._statement.json})
 
     def _ipython_key_completions_(self) -> list[str]:
         return [str(key) for key in self._statement.json]

@@ -18,6 +18,7 @@ from didlab.model.saving import Platforms, Target
 from didlab.model.since import What as Since
 from didlab.oci.digest import is_digest
 from didlab.oci.reference import Reference
+from didlab.sources.foreign import follows
 from didlab.views import frames
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def save(
     workers: int | None = None,
     wait: float = 20.0,
     keep: bool = False,
+    foreign: bool = False,
     **options: Any,
 ) -> SaveReport:
     """Save several images into one file; layers that they share are fetched and stored once.
@@ -58,7 +60,7 @@ def save(
         As for `Manifest.save`.
     platform : str, list of str, optional
         As for `Manifest.save`.
-    overwrite, progress, workers, wait, keep
+    overwrite, progress, workers, wait, keep, foreign
         As for `Manifest.save`.
     **options
         As `didlab.open` takes them.
@@ -87,6 +89,7 @@ def save(
         compression=compression,
         since=since,
         platform=platform,
+        foreign=foreign,
         manner=manner,
     )
 
@@ -141,7 +144,8 @@ def endpoints(what: What, **options: Any) -> pd.DataFrame:
     """List every host that a save of these images contacts: for a firewall's rules.
 
     Asks for the manifests and configs, and where one layer of each image lies (registries send
-    elsewhere for layers), without fetching it.
+    elsewhere for layers), without fetching it; with ``foreign=True`` also of each layer that has
+    ``urls``.
 
     Returns
     -------
@@ -155,8 +159,11 @@ def endpoints(what: What, **options: Any) -> pd.DataFrame:
         registry = manifest.registry
         if not isinstance(registry, Registry):
             continue
-        for layer in list(manifest.iter_layers())[-1:]:
-            reader = manifest._snapshot.source.open(layer._descriptor)
+        source = manifest._snapshot.source
+        layers = list(manifest.iter_layers())
+        elsewhere = [layer for layer in layers if layer.urls] if follows(source) else []
+        for layer in dict.fromkeys([*layers[-1:], *elsewhere]):
+            reader = source.open(layer._descriptor)
             if layer.size:
                 reader.read_at(0, 1)
         for row in registry._contacted():

@@ -16,11 +16,14 @@ from didlab.errors import (
     ProtocolError,
     Truncated,
     Unsupported,
+    printable,
 )
 from didlab.files import sniff
 from didlab.model.findings import Findings
 from didlab.model.measuring import Measured
 from didlab.model.snapshot import MAX_DEPTH, config_platform
+from didlab.model.verifying_config import odd_config
+from didlab.model.verifying_types import odd_types
 from didlab.oci import config as configs
 from didlab.oci import digest as digests
 from didlab.oci import manifest as manifests
@@ -56,11 +59,16 @@ class Place(Protocol):
 
 @dataclass(slots=True)
 class _Node:
-    """What a manifest or index leads to: images by digest, how many are absent, if all is sound."""
+    """What a manifest or index leads to: images by digest, how many are absent, if all is sound.
+
+    ``depth``: how many indexes there are above an image. ``honest``: digests fit.
+    """
 
     images: dict[str, ImageFacts]
     absent: int
     sound: bool
+    depth: int = 0
+    honest: bool = True
 
 
 class Checker:
@@ -92,7 +100,10 @@ class Checker:
             )
             sound = False
         images = tuple(node.images.values())
-        return EntryFacts(subject, descriptor.digest, name, images, node.absent, sound)
+        nested = node.depth > 1
+        return EntryFacts(
+            subject, descriptor.digest, name, images, node.absent, sound, nested, node.honest
+        )
 
     def _node(self, descriptor: Descriptor, severity: Severity, depth: int) -> _Node:
         key = (descriptor.digest, descriptor.media_type, descriptor.size, descriptor.platform)
@@ -111,7 +122,9 @@ class Checker:
         if raw is None:
             # A child may be missing: that is an index cut to some platforms.
             return _Node({}, int(missing), missing and severity != "error")
-        sound = self._found_digest(descriptor, raw)
+        fits = self._found_digest(descriptor, raw)
+        # containerd stores by digest, and believes the size unless it is none.
+        honest = fits or (descriptor.size > 0 and self._digest(descriptor, raw) == digest)
         try:
             parsed = manifests.parse(raw, descriptor.media_type)
         except BROKEN as error:
@@ -127,12 +140,11 @@ class Checker:
             actual=parsed.media_type,
         )
         if isinstance(parsed, ImageIndex):
-            return self._children(parsed, depth, sound=sound)
-        facts_of = self.image(parsed, descriptor)
-        return _Node({digest: replace(facts_of, sound=facts_of.sound and sound)}, 0, sound)
+            return self._children(parsed, depth, honest=honest)
+        return _Node({digest: self.image(parsed, descriptor)}, 0, True, honest=honest)
 
-    def _children(self, index: ImageIndex, depth: int, *, sound: bool) -> _Node:
-        made = _Node({}, 0, sound)
+    def _children(self, index: ImageIndex, depth: int, *, honest: bool) -> _Node:
+        made = _Node({}, 0, True, 1, honest)
         if not self._found.check("depth", index.digest, depth <= MAX_DEPTH, expected=MAX_DEPTH):
             return _Node({}, 0, False)
         seen: set[str] = set()
@@ -144,6 +156,8 @@ class Checker:
             made.images.update(below.images)
             made.absent += below.absent if manifests.kind(child) in ("image", "index") else 0
             made.sound = made.sound and below.sound
+            made.honest = made.honest and below.honest
+            made.depth = max(made.depth, below.depth + 1)
         return made
 
     def _document(self, descriptor: Descriptor, severity: Severity) -> tuple[bytes | None, bool]:
@@ -167,8 +181,11 @@ class Checker:
         )  # fmt: skip
 
     def _found_digest(self, descriptor: Descriptor, raw: bytes) -> bool:
-        actual = digests.of(raw, digests.algorithm(descriptor.digest))
-        return self._same(descriptor, actual, len(raw))
+        return self._same(descriptor, self._digest(descriptor, raw), len(raw))
+
+    @staticmethod
+    def _digest(descriptor: Descriptor, raw: bytes) -> str:
+        return digests.of(raw, digests.algorithm(descriptor.digest))
 
     def _same(self, descriptor: Descriptor, actual: str | None, size: int) -> bool:
         digest = descriptor.digest
@@ -187,8 +204,9 @@ class Checker:
         if not manifest.is_image:
             parts = [self.layer(one, None) for one in (manifest.config, *manifest.layers)]
             whole = all(one.sound and one.kind is not None for one in parts)
-            return ImageFacts(digest, manifest.config.digest, sound=whole, artifact=True)
-        config, sound = self._config(manifest)
+            odd = odd_types(self._found, manifest, image=False)
+            return ImageFacts(digest, manifest.config.digest, sound=whole, artifact=True, odd=odd)
+        config, sound, unread = self._config(manifest)
         counted = True
         diff_ids: tuple[str | None, ...] = (None,) * len(manifest.layers)
         if config is not None:
@@ -210,18 +228,27 @@ class Checker:
             for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
         )
         image_id = manifest.config.digest if config is not None else None
-        return ImageFacts(digest, image_id, layers, sound, counted)
+        dated = config is None or dates(self._found, manifest.config.digest, config)
+        odd = odd_types(self._found, manifest)
+        if config is not None:
+            odd += odd_config(self._found, manifest.config.digest, config.json, docker=False)
+        told = descriptor.platform if descriptor is not None else None
+        return ImageFacts(
+            digest, image_id, layers, sound, counted, dated=dated, unread=unread, odd=odd,
+            platform=None if told is None else (told.os, told.architecture),
+        )  # fmt: skip
 
-    def _config(self, manifest: ImageManifest) -> tuple[ImageConfig | None, bool]:
+    def _config(self, manifest: ImageManifest) -> tuple[ImageConfig | None, bool, bool]:
+        """Return the config, whether its digest is right, and whether it cannot be read."""
         raw, _ = self._document(manifest.config, "error")
         if raw is None:
-            return None, False
+            return None, False, False
         sound = self._found_digest(manifest.config, raw)
         try:
-            return configs.parse(raw), sound
+            return configs.parse(raw), sound, False
         except BROKEN as error:
             self._found.failed("config", manifest.config.digest, error)
-            return None, False
+            return None, sound, True
 
     def layer(self, descriptor: Descriptor, diff_id: str | None) -> LayerFacts:
         """Check a layer (or another blob, which has no diff_id)."""
@@ -233,8 +260,7 @@ class Checker:
         if measured is None or diff_id is None:
             return known
         # Two images may name one layer, and one of them falsely.
-        fine = unpacked_as(self._found, digest, measured, diff_id)
-        return replace(known, sound=known.sound and fine)
+        return replace(known, unpacks=unpacked_as(self._found, digest, measured, diff_id))
 
     def _layer(self, descriptor: Descriptor, diff_id: str | None) -> LayerFacts:
         digest = descriptor.digest
@@ -264,15 +290,37 @@ class Checker:
                 "media type", digest, odd is None, severity="warning",
                 expected=descriptor.media_type, actual=measured.kind, detail=odd,
             )  # fmt: skip
-        return LayerFacts(digest, measured.kind, fits)
+        return LayerFacts(digest, measured.kind, fits, behind=bool(measured.behind))
 
 
-def unpacked_as(found: Findings, subject: str, measured: Measured, diff_id: str) -> bool:
-    """Check that a layer unpacks to its diff_id; return whether nothing speaks against it."""
+def dates(found: Findings, subject: str, config: ImageConfig) -> bool:
+    """Check that Go's programs can read a config's times, without which they refuse all of it."""
+    steps = config.json.get("history")
+    told = [config.json.get("created")]
+    told += [step.get("created") for step in steps or () if isinstance(step, dict)]
+    bad = [one for one in told if one is not None and configs.parse_time(one) is None]
+    return found.check(
+        "config", subject, not bad, severity="warning", expected="RFC 3339",
+        actual=printable(bad[0], 60) if bad else None, detail="created" if bad else None,
+    )  # fmt: skip
+
+
+def unpacked_as(found: Findings, subject: str, measured: Measured, diff_id: str) -> bool | None:
+    """Check that a layer unpacks to its diff_id.
+
+    Returns whether nothing speaks against it; None where it unpacks to something else.
+    """
     actual = measured.unpacked.get(digests.algorithm(diff_id))
     severity: Severity = "warning" if measured.unknown else "error"
     passed = found.check(
         "diff_id", subject, actual == diff_id, severity=severity, expected=diff_id,
         actual=actual, detail=measured.problem,
     )  # fmt: skip
-    return passed or measured.unknown
+    if measured.behind:
+        found.check(
+            "layer", subject, False, severity="warning",
+            detail=measured.behind,
+        )  # fmt: skip
+    if passed or measured.unknown:
+        return True
+    return False if actual is None else None

@@ -26,7 +26,7 @@ from didlab.oci import media_types
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.manifest import ImageManifest
 from didlab.oci.reference import Reference
-from didlab.sources.base import FETCH_LIMIT, Source, mismatch
+from didlab.sources.base import FETCH_LIMIT, Source, local_place, mismatch
 from didlab.sources.local import archive
 from didlab.sources.local import members as tars
 from didlab.sources.local.members import Member, Members
@@ -245,4 +245,6 @@ def _write(
     if compressed.taken(target, planned, whole, overwrite=manner.overwrite):
         return target.stat().st_size, Made(0, planned.to_fetch, 0.0)
     size = compressed.save(planned, source_of, target, whole, manner)
-    return size, Made(planned.to_fetch, 0, 0.0)
+    blobs = [hole.descriptor for hole in planned.holes]
+    here = sum(blob.size for blob in blobs if local_place(source_of(blob.digest)) is not None)
+    return size, Made(planned.to_fetch - here, here, 0.0)

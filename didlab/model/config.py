@@ -11,7 +11,7 @@ from typing import Any
 
 from didlab.oci.config import ImageConfig
 from didlab.oci.digest import of
-from didlab.views import html, text
+from didlab.views import cards, text
 
 
 class Config(Mapping[str, Any]):
@@ -165,7 +165,7 @@ class Config(Mapping[str, Any]):
         return text.config(self._facts())
 
     def _repr_html_(self) -> str:
-        return html.tree(self._json, title=text.config(self._facts()))
+        return cards.config({**self._facts(), "json": self._json, "image_id": self.image_id})
 
     def _ipython_key_completions_(self) -> list[str]:
         return [str(key) for key in self._json]
@@ -189,6 +189,11 @@ class Config(Mapping[str, Any]):
             "entrypoint": self.entrypoint,
             "cmd": self.cmd,
             "user": self.user,
+            "env": dict(self.env),
+            "labels": dict(self.labels),
+            "working_dir": self.working_dir,
+            "ports": self.exposed_ports,
+            "volumes": self.volumes,
             "layers": len(self.diff_ids),
         }
 

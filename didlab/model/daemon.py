@@ -43,7 +43,7 @@ class Docker(Daemon):
 
     def chains(self) -> set[tuple[str, ...]]:
         """Return the diff_ids of every image that the daemon has, base first."""
-        with self._asked("/images/json", "") as answer:
+        with self.asked("/images/json", "") as answer:
             rows = _parsed(answer.read(_LIMIT))
         found: set[tuple[str, ...]] = set()
         for row in rows if isinstance(rows, list) else []:
@@ -51,13 +51,13 @@ class Docker(Daemon):
             if not isinstance(image_id, str):
                 continue
             with contextlib.suppress(NotFound):  # removed meanwhile
-                rootfs = self._json(f"/images/{daemon._quoted(image_id)}/json").get("RootFS")
+                rootfs = self._json(f"/images/{daemon.quoted(image_id)}/json").get("RootFS")
                 layers = rootfs.get("Layers") if isinstance(rootfs, dict) else None
                 found.add(tuple(layers if isinstance(layers, list) else ()))
         return found
 
     def _json(self, path: str) -> dict[str, Any]:
-        with self._asked(path, path) as answer:
+        with self.asked(path, path) as answer:
             found = _parsed(answer.read(_LIMIT))
         return found if isinstance(found, dict) else {}
 
@@ -70,7 +70,7 @@ class Docker(Daemon):
             The daemon did not take it, and why.
         ConnectFailed, AuthDenied, Truncated
         """
-        connection = daemon._Connection(self._path)
+        connection = daemon.Connection(self.path)
         try:
             connection.putrequest("POST", "/images/load?quiet=1")
             connection.putheader("Content-Type", "application/x-tar")
@@ -83,7 +83,7 @@ class Docker(Daemon):
             except _Closed:
                 # It does not want the rest, and has said why.
                 self._said(connection)
-                raise Truncated(f"the Docker daemon at {self._path} broke off") from None
+                raise Truncated(f"the Docker daemon at {self.path} broke off") from None
             return made, self._said(connection)
         finally:
             # Without the last chunk the daemon knows that the tar is cut off.
@@ -94,7 +94,7 @@ class Docker(Daemon):
             answer = connection.getresponse()
             raw = answer.read(_LIMIT)
         except (http.client.HTTPException, OSError):
-            raise Truncated(f"the Docker daemon at {self._path} broke off") from None
+            raise Truncated(f"the Docker daemon at {self.path} broke off") from None
         if answer.status != 200:
             raise self._not_loaded(_parsed(raw).get("message") or answer.reason, answer.status)
         messages = []

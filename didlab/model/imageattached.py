@@ -162,10 +162,11 @@ class ImageAttached:
             raise Unsupported(f"{part.descriptor.digest} is a bare signature, it states nothing")
         return Attestation(read, part.descriptor.digest, part.origin.subject)
 
-    def sbom(self, which: int | str = "sbom") -> pd.DataFrame:
+    def attached_sbom(self, which: int | str = "sbom") -> pd.DataFrame:
         """List the packages that an attached bill of materials names: SPDX 2 or CycloneDX.
 
-        **Nothing is verified**: it is what somebody wrote down about the image.
+        **Nothing is verified**: it is what somebody wrote down about the image. `sbom` makes one
+        of what is in the image itself.
 
         Parameters
         ----------

@@ -22,6 +22,8 @@ class ImageCopying:
         progress: Any = None,
         workers: int | None = None,
         wait: float = 20.0,
+        foreign: bool = False,
+        attached: bool = False,
         **options: Any,
     ) -> CopyReport:
         """Copy to a registry: what it lacks is uploaded, the rest stays or is mounted.
@@ -43,6 +45,14 @@ class ImageCopying:
             Blobs at a time; 4 by default (`didlab.set_options`).
         wait : float
             As for `save`.
+        foreign : bool
+            Copy non-distributable layers, too, as what was opened with ``foreign=True`` does: from
+            the registry, else from their ``urls``. They are left out otherwise, as ``notes`` says.
+        attached : bool
+            Copy what is attached as well (see `referrers`) to the index and each image that is
+            copied, and to that again: what refers to them, and cosign's tags. Where the registry
+            has no referrers API, the tag in its place is extended. BuildKit's attestations, which
+            are in the index, come along anyway.
         **options
             For the registry that is copied to, as `didlab.open` takes them: ``username``,
             ``password``, ``token``, ``insecure``, ``ca``, ``proxy`` …
@@ -68,13 +78,20 @@ class ImageCopying:
         Notes
         -----
         Costs a HEAD for each blob, one request more where it can be mounted, two where it is
-        uploaded, and one for each manifest. A broken upload goes on from what the registry has,
-        where it keeps that (docker-registry does not).
+        uploaded, and one for each manifest; with ``attached`` four or five for each manifest at
+        the source, and one or two at the registry where something is attached. A broken upload
+        goes on from what the registry has, where it keeps that (docker-registry does not).
         """
         from didlab.export.running import Manner
         from didlab.model import copying
 
         manner = Manner(progress=progress, workers=workers, wait=wait)
         return copying.copy_to(
-            cast("Manifest", self), dst, platform=platform, options=options, manner=manner
+            cast("Manifest", self),
+            dst,
+            platform=platform,
+            foreign=foreign,
+            attached=attached,
+            options=options,
+            manner=manner,
         )

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from didlab import _pausing as pausing
-from didlab import settings
 from didlab.errors import (
     BlobNotFound,
     DigestMismatch,
@@ -26,18 +22,19 @@ from didlab.export.foreign import explained
 from didlab.files import kept, toc
 from didlab.files.blocks import fetch
 from didlab.files.index import LayerIndex
+from didlab.files.looking import Encoded
+from didlab.files.looks import Look
 from didlab.files.scan import Scan
 from didlab.files.underway import Claim, Key, claims
 from didlab.files.wellknown import Capture
 from didlab.model.keeping import Keeping, bring
+from didlab.model.together import Together
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
-from didlab.sources.base import BlobReader, Source
+from didlab.sources.base import Source
 
-#: Layers that are read at the same time where nobody says otherwise.
-TOGETHER = 4
-#: Seconds that a thread which was called off gets to put away what it began.
-LEAVE = 2.0
+#: What looks learned of layers: by the layer, the look's name and the path.
+Learned = dict[Key, dict[str, dict[bytes, Encoded]]]
 
 Claimed = dict[Key, Claim]
 
@@ -72,10 +69,13 @@ def indexes(
     title: str,
     manner: Manner,
     capture: Capture | None = None,
+    looks: Sequence[Look] = (),
+    learned: Learned | None = None,
 ) -> tuple[list[LayerIndex], dict[str, dict[bytes, bytes]]]:
     """Return the index of each layer, and what was captured on the way, by layer's digest.
 
-    However many threads want a layer, one of them lists it and the others wait.
+    However many threads want a layer, one of them lists it and the others wait. What ``looks``
+    learn of layers that are listed now goes to ``learned``, too.
 
     Raises
     ------
@@ -97,7 +97,10 @@ def indexes(
             def done(made: LayerIndex, own: Claimed = own) -> None:
                 own[made.digest, made.size].finish(made)
 
-            for made, content in _made(source, list(rest.values()), title, manner, capture, done):
+            made_now = _made(
+                source, list(rest.values()), title, manner, capture, done, looks, learned
+            )
+            for made, content in made_now:
                 found[made.digest, made.size] = made
                 captured[made.digest] = content
         finally:
@@ -141,6 +144,8 @@ def _made(
     manner: Manner,
     capture: Capture | None,
     done: Callable[[LayerIndex], object],
+    looks: Sequence[Look],
+    learned: Learned | None,
 ) -> Iterator[tuple[LayerIndex, dict[bytes, bytes]]]:
     """List layers: by their tables of contents, the others by a pass over each."""
     rest = []
@@ -152,7 +157,8 @@ def _made(
             done(made)
             yield made, {}
     if rest:
-        yield from Passes(source, rest, title, manner, capture, done).run()
+        passes = Passes(source, rest, title, manner, capture, done, looks=looks, learned=learned)
+        yield from passes.run()
 
 
 def check_diff_id(wanted: Wanted, actual: str | None, where: str) -> None:
@@ -201,8 +207,11 @@ def _listed(source: Source, descriptor: Descriptor) -> LayerIndex | None:
     return made
 
 
-class Passes:
-    """Layers read whole, several at a time, each once."""
+class Passes(Together[tuple[LayerIndex, dict[bytes, bytes]]]):
+    """Layers read whole, several at a time, each once; index and captured files of each.
+
+    The looks that every pass has go along.
+    """
 
     def __init__(
         self,
@@ -212,100 +221,35 @@ class Passes:
         manner: Manner,
         capture: Capture | None,
         done: Callable[[LayerIndex], object] = lambda _: None,
+        *,
+        looks: Sequence[Look] = (),
+        learned: Learned | None = None,
     ) -> None:
+        from didlab.audits.looks import always
+
+        super().__init__(descriptors, title, manner.progress)
         self._source = source
-        # The largest first: it is the one that the others wait for.
-        self._waiting = sorted(descriptors, key=lambda descriptor: descriptor.size)
-        self._order = [descriptor.digest for descriptor in descriptors]
-        self._title = title
         self._manner = manner
         self._capture = capture
         self._done = done
-        self._lock = threading.Lock()
-        self._stop = pausing.Stop()
-        self._over = threading.Event()
-        self._working = 0
-        self._came = 0
-        self._readers: set[BlobReader] = set()
-        self._results: dict[str, tuple[LayerIndex, dict[bytes, bytes]]] = {}
-        self._error: BaseException | None = None
-
-    def run(self) -> list[tuple[LayerIndex, dict[bytes, bytes]]]:
-        """Do them all; return index and captured files of each, the uppermost first."""
-        total = sum(descriptor.size for descriptor in self._waiting)
-        count = min(len(self._waiting), max(TOGETHER, settings.current().workers))
-        bar = bars.start(self._manner.progress, total, self._title)
-        threads = [
-            threading.Thread(
-                target=copy_context().run, args=(self._work,), name="didlab-look", daemon=True
-            )
-            for _ in range(count)
-        ]
-        self._working = count
-        shown = 0
-        try:
-            for thread in threads:
-                thread.start()
-            # Not by join(): Python 3.11 takes a thread for ended whose join() was interrupted.
-            while not self._over.wait(pausing.LOOK):
-                pausing.check()
-                came = self._came
-                if came != shown:
-                    bar.update(came - shown)
-                    shown = came
-            if self._came != shown:
-                bar.update(self._came - shown)
-        finally:
-            self._halt()
-            bar.close()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(LEAVE)
-        if self._error is not None:
-            raise self._error
-        return [self._results[digest] for digest in reversed(self._order)]
-
-    def _halt(self) -> None:
-        self._stop.set()
-        with self._lock:
-            readers = list(self._readers)
-        for reader in readers:
-            reader.abort()
-
-    def _work(self) -> None:
-        try:
-            self._passes()
-        finally:
-            with self._lock:
-                self._working -= 1
-                if not self._working:
-                    self._over.set()
-
-    def _passes(self) -> None:
-        pausing.stop.set(self._stop)
-        while not self._stop.is_set():
-            with self._lock:
-                if not self._waiting:
-                    return
-                descriptor = self._waiting.pop()
-            try:
-                self._results[descriptor.digest] = self._pass(descriptor)
-            except BaseException as error:  # noqa: BLE001 - raised by the thread that called
-                with self._lock:
-                    if self._error is None and not isinstance(error, pausing.Stopped):
-                        self._error = error
-                self._halt()
-                return
+        self._looks = (*always(), *looks)
+        self._learned = learned
 
     def _pass(self, descriptor: Descriptor) -> tuple[LayerIndex, dict[bytes, bytes]]:
         reader = self._source.open(descriptor)
         with self._lock:
             self._readers.add(reader)
         verifier = Verifier(descriptor.digest, descriptor.size, where=self._source.location)
-        scan = Scan(verifier, media_type=descriptor.media_type, capture=self._capture)
+        scan = Scan(
+            verifier,
+            media_type=descriptor.media_type,
+            capture=self._capture,
+            looks=self._looks,
+        )
         keeping = Keeping(descriptor, wanted=self._manner.keep)
         try:
-            made = scan.run(self._counted(reader, keeping), descriptor.size, abort=reader.abort)
+            pieces = self._counted(_kept(resuming(reader), keeping))
+            made = scan.run(pieces, descriptor.size, abort=reader.abort)
             keeping.commit()
         except BlobNotFound as error:
             raise explained(error, descriptor) from None
@@ -319,13 +263,17 @@ class Passes:
                 self._readers.discard(reader)
         for warning in made.warnings:
             _log.warning("layer %s: %s", descriptor.digest, warning)
+        # Before the index: whoever finds that looks for facts next.
+        for name, found in scan.facts.items():
+            kept.keep_facts(made.digest, made.size, name, found)
+        if self._learned is not None:
+            self._learned[made.digest, made.size] = scan.facts
         kept.keep_index(made)
         self._done(made)
         return made, scan.captured
 
-    def _counted(self, reader: BlobReader, keeping: Keeping) -> Iterator[bytes]:
-        for piece in resuming(reader):
-            keeping.write(piece)
-            yield piece
-            with self._lock:
-                self._came += len(piece)
+
+def _kept(pieces: Iterator[bytes], keeping: Keeping) -> Iterator[bytes]:
+    for piece in pieces:
+        keeping.write(piece)
+        yield piece

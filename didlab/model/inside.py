@@ -15,6 +15,7 @@ from didlab.files.blocks import CACHE, Blocks
 from didlab.files.content import Bytes, Chunked, Content, Sparse, Stretch
 from didlab.files.index import LayerIndex
 from didlab.files.kept import Merged
+from didlab.files.looks import Facts, Look
 from didlab.files.streamed import Gathered, Part, Streamed
 from didlab.files.table import DIR, FILE, HARDLINK, SYMLINK, Entry, Table
 from didlab.files.wellknown import Capture, One, is_wellknown
@@ -89,6 +90,23 @@ class Layers:
         made, captured = indexes(self._source, chosen, self._title(chosen), self._manner, capture)
         self._captured.update(captured)
         return made
+
+    def learn(self, looks: Sequence[Look]) -> dict[str, list[dict[bytes, Facts]]]:
+        """Return what looks tell of every layer: by their names, base first, by the file's path.
+
+        Costs nothing for layers that the same looks were at before, in any process with the same
+        local store; a pass over those that nobody listed; else the files that matter.
+
+        Raises
+        ------
+        NotAnImage
+            And as `indexes`.
+        """
+        from didlab.model import learning
+
+        self._manifest._config()
+        title = f"looking into {self._reference}"
+        return learning.learned(self._source, self._wanted, looks, title, self._manner)
 
     def came(self, index: LayerIndex, path: bytes) -> bytes | None:
         """Return content that came along when a layer was listed, of its last entry of a path."""

@@ -64,17 +64,27 @@ class Keeping:
 
 
 def bring(source: Source, descriptors: Sequence[Descriptor], title: str, progress: Any) -> None:
-    """Fetch the layers that the local store lacks; it refuses some with a warning."""
-    for descriptor in {one.digest: one for one in descriptors}.values():
-        keeping = Keeping(descriptor, wanted=True)
-        if not keeping.under_way:
-            continue
-        bar = bars.start(progress, descriptor.size, title)
-        try:
-            for piece in resuming(source.open(descriptor)):
-                keeping.write(piece)
-                bar.update(len(piece))
-            keeping.commit()
-        finally:
-            keeping.abandon()
-            bar.close()
+    """Fetch the layers that the local store lacks, under one bar; some it refuses, warning."""
+    store = stores.default()
+    missing = [
+        one
+        for one in {one.digest: one for one in descriptors}.values()
+        if store is not None and not store.present(one.digest, one.size)
+    ]
+    if not missing:
+        return
+    bar = bars.start(progress, sum(one.size for one in missing), title)
+    try:
+        for descriptor in missing:
+            keeping = Keeping(descriptor, wanted=True)
+            if not keeping.under_way:
+                continue
+            try:
+                for piece in resuming(source.open(descriptor)):
+                    keeping.write(piece)
+                    bar.update(len(piece))
+                keeping.commit()
+            finally:
+                keeping.abandon()
+    finally:
+        bar.close()

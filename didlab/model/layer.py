@@ -12,7 +12,7 @@ from didlab.model.imagefiles import Location
 from didlab.model.indexing import Manner, known_index
 from didlab.oci.descriptor import Descriptor
 from didlab.oci.digest import Verifier
-from didlab.views import text
+from didlab.views import cards, text
 
 if TYPE_CHECKING:
     import io
@@ -79,7 +79,7 @@ class Layer:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Where a non-distributable layer lies; never fetched by itself."""
+        """Where a non-distributable layer lies; asked only with ``foreign=True``."""
         return self._descriptor.urls
 
     @property
@@ -101,12 +101,17 @@ class Layer:
         """The image that this is a layer of."""
         return self._manifest
 
-    def stream(self) -> Iterator[bytes]:
+    def stream(self, *, foreign: bool = False) -> Iterator[bytes]:
         """Yield the layer's bytes as stored, in pieces as they arrive.
 
         One request, `size` bytes; a break in the middle is mended by a further request from
         where it happened. Nothing is verified before the end: only when the iterator ends
         without an error do size and digest match.
+
+        Parameters
+        ----------
+        foreign : bool
+            As `save`.
 
         Raises
         ------
@@ -116,8 +121,9 @@ class Layer:
         """
         from didlab.export.fetch import resuming
         from didlab.export.foreign import explained
+        from didlab.sources.foreign import following
 
-        source = self._manifest._snapshot.source
+        source = following(self._manifest._snapshot.source, foreign)
         verifier = Verifier(self.digest, self.size, where=source.location)
         reader = source.open(self._descriptor)
         try:
@@ -134,6 +140,7 @@ class Layer:
         *,
         overwrite: bool = False,
         progress: Any = None,
+        foreign: bool = False,
     ) -> SaveReport:
         """Write the layer as stored (usually ``.tar.gz``) to a file, verified.
 
@@ -146,17 +153,22 @@ class Layer:
             Replace another file that is there already. The same content is left as it is.
         progress : bool or object, optional
             As `Manifest.save`.
+        foreign : bool
+            Where the registry does not hold it, fetch it from its `urls`, without any login.
+            Looking inside (`files`, `read` …) does so on what was opened with ``foreign=True``.
 
         Raises
         ------
         InvalidArgument, DestinationExists, DiskFull, WriteFailed, DigestMismatch, TransportError
+        BlobNotFound
         """
         from didlab.export.archive import save_blob
         from didlab.export.names import blob_name
         from didlab.model import destination
+        from didlab.sources.foreign import following
 
         return save_blob(
-            self._manifest._snapshot.source,
+            following(self._manifest._snapshot.source, foreign),
             self._descriptor,
             destination.file(path, lambda _: blob_name(self._descriptor)),
             overwrite=overwrite,
@@ -385,6 +397,16 @@ class Layer:
 
     def __repr__(self) -> str:
         return text.layer(self._facts())
+
+    def _repr_html_(self) -> str:
+        facts = self._facts()
+        known = self._manifest._facts()
+        layers = known.get("layers") or ()
+        facts["annotations"] = self.annotations
+        facts["reference"] = known["reference"]
+        facts["count"] = len(layers)
+        facts["image_size"] = sum(size for _, size in layers)
+        return cards.layer(facts)
 
     def _facts(self) -> dict[str, Any]:
         return {

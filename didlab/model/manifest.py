@@ -1,4 +1,4 @@
-"""An image under a name: its platforms, layers, config; and saving it."""
+"""An image under a name: its platforms, documents, layers; what else it can do is mixed in."""
 
 from __future__ import annotations
 
@@ -7,42 +7,40 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from didlab.errors import InvalidArgument, LayerNotFound
-from didlab.model import tables
+from didlab.model import choosing, known, tables
 from didlab.model.completion import Completer
 from didlab.model.config import Config
 from didlab.model.converted import MARK
 from didlab.model.imageattached import ImageAttached
+from didlab.model.imageaudits import ImageAudits
 from didlab.model.imagecopying import ImageCopying
 from didlab.model.imagefiles import ImageFiles
+from didlab.model.imagesaving import ImageSaving
+from didlab.model.imageviews import ImageViews
 from didlab.model.indexing import Manner
 from didlab.model.snapshot import Snapshot
 from didlab.oci import artifacts
 from didlab.oci.config import HistoryEntry, ImageConfig
 from didlab.oci.descriptor import Descriptor
-from didlab.oci.digest import is_digest
 from didlab.oci.manifest import ImageIndex, ImageManifest
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
 from didlab.sources.base import Source
-from didlab.views import card, frames, text
+from didlab.views import cards, frames, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from didlab.export.loaded import LoadReport
-    from didlab.export.report import SaveReport
     from didlab.model.inside import Layers
     from didlab.model.layer import Layer
     from didlab.model.registry import Registry
     from didlab.model.repository import Repository
-    from didlab.model.saving import Platforms, Target
-    from didlab.model.since import What as Since
 
 #: Seconds that the HTML card may wait for the manifest and config.
 CARD_SECONDS = 3.0
 
 
-class Manifest(ImageFiles, ImageAttached, ImageCopying):
+class Manifest(ImageFiles, ImageSaving, ImageCopying, ImageAttached, ImageAudits, ImageViews):
     """An image (or index of images) under a name. Lazy: made without any request.
 
     Made by `didlab.open`, ``repository["tag"]`` or ``manifest["linux/arm64"]``. The first
@@ -285,26 +283,23 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
     def layer(self, which: int | str) -> Layer:
         """Return one layer, by position (negative from the top) or digest.
 
+        Of a digest seven digits or more will do, with or without ``sha256:``, if they are those
+        of one layer only.
+
         Raises
         ------
         LayerNotFound
             An IndexError and a KeyError, too.
+        InvalidArgument
+            The beginning of several digests, which ``available`` lists; or no position.
         """
         from didlab.model.layer import Layer
 
         number = None if isinstance(which, str) else _position(which)
         layers = self._image().layers
         if number is None:
-            for position, layer in enumerate(layers):
-                if which == layer.digest:
-                    return Layer(self, position, layer)
-            hint = None if is_digest(which) else "a digest is written sha256:…"
-            raise LayerNotFound(
-                f"{self.reference} has no layer {which!r}",
-                reference=str(self.reference),
-                available=tuple(layer.digest for layer in layers),
-                hint=hint,
-            )
+            position = choosing.by_digest(str(which), layers, self.reference)
+            return Layer(self, position, layers[position])
         position = number + len(layers) if number < 0 else number
         if not 0 <= position < len(layers):
             raise LayerNotFound(
@@ -343,164 +338,6 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
         from didlab.model.inside import Layers
 
         return Layers(self, manner)
-
-    # --- saving ------------------------------------------------------------------------------
-
-    def save(
-        self,
-        path: Target = ".",
-        *,
-        format: str = "archive",  # noqa: A002 - the word that pandas' users expect
-        compression: str | None = None,
-        since: Since | None = None,
-        platform: Platforms = None,
-        overwrite: bool = False,
-        progress: Any = None,
-        workers: int | None = None,
-        wait: float = 20.0,
-        keep: bool = False,
-    ) -> SaveReport:
-        """Save the image as one tar that ``docker load`` takes, as do podman, ctr and skopeo.
-
-        The tar is a docker-archive and an OCI archive at once and holds the registry's own bytes:
-        digests and the image ID stay what they are. Equal images give equal files. Every byte is
-        verified; the file appears under its name only when it is complete.
-
-        Parameters
-        ----------
-        path : path-like or binary file object
-            The file to write; a directory gets ``nginx_1.27_linux_amd64.tar``. ``~`` is
-            expanded. A name that ends in ``.tar.gz``, ``.tgz`` or ``.tar.zst`` compresses the
-            file as a whole. A file object, such as ``sys.stdout.buffer``, gets the archive in
-            order; after a failure it lacks its end, so that no reader takes it.
-        format : str
-            ``"archive"``, one tar for every loader; ``"docker"``, a plain docker-archive with
-            uncompressed layers, for old daemons; ``"oci-archive"``, without what
-            ``docker load`` reads; ``"oci-dir"``, a folder that is an OCI image layout (images
-            that it holds already stay).
-        compression : str, optional
-            ``"keep"`` layers as they are (the default), or turn those that are otherwise into
-            ``"none"``, ``"gzip"`` or ``"zstd"``. That changes the manifest's digest, never the
-            image ID.
-        since : reference, path-like or Manifest, optional
-            What the other side has: an image, a tar that it was given before, or
-            ``"docker-daemon:"`` for all that the local daemon has. Layers in common are left
-            out, from the base on. Docker's classic store loads such a tar where they are;
-            `didlab.complete` makes it whole for every other loader.
-        platform : str, list of str, optional
-            The platform to save; else this object's, else the default one. Several, or
-            ``"all"``, save the index with what belongs to them; Docker's older stores then take
-            the default platform, or the first.
-        overwrite : bool
-            Replace another file that is there already. The same content is left as it is, at the
-            cost of reading it once.
-        progress : bool or object, optional
-            True or False, or an object with tqdm's ``update(n)`` and ``close()``; the default is
-            a byte bar in a notebook or terminal, none elsewhere (`didlab.set_options`).
-        workers : int, optional
-            Parallel connections, exactly so many; by default 4 to begin with, and up to 8 where
-            each is slow and more bring more.
-        keep : bool
-            Add the layers that came to the local store (`didlab.cache_info`), so that another
-            save has them. What the store holds is used in any case.
-        wait : float
-            Seconds to wait, at most, where a registry takes no more requests for now and says
-            when to come again; `RateLimited` at once where that would be longer.
-
-        Returns
-        -------
-        SaveReport
-            path, digest, image_id, bytes downloaded and reused, seconds; itself path-like.
-
-        Raises
-        ------
-        DestinationExists
-            Another file is there, or another image has the name in a layout.
-        PlatformNotFound, NotAnImage, DigestMismatch, DiskFull, WriteFailed, TransportError
-            Nothing is left under the final name.
-
-        Notes
-        -----
-        Downloads `size` bytes; one request for each blob, and one more for each time that a
-        connection breaks.
-        """
-        from didlab.export.running import Manner
-        from didlab.model import saving
-
-        manner = Manner(
-            overwrite=overwrite, progress=progress, workers=workers, wait=wait, keep=keep
-        )
-        self._snapshot.progress = progress
-        return saving.save(
-            [self],
-            path,
-            format=format,
-            compression=compression,
-            since=since,
-            platform=platform,
-            manner=manner,
-        )
-
-    def load(
-        self,
-        *,
-        platform: str | Platform | None = None,
-        progress: Any = None,
-        wait: float = 20.0,
-    ) -> LoadReport:
-        """Load the image straight into the local Docker daemon; nothing is written to the disk.
-
-        The daemon is reached by ``DOCKER_HOST``'s Unix socket, else ``/var/run/docker.sock``.
-        Layers that its classic store has already are not fetched.
-
-        Parameters
-        ----------
-        platform, progress, wait
-            As for `save`.
-
-        Returns
-        -------
-        LoadReport
-            The ID that the daemon shows, what it said, bytes downloaded, seconds.
-
-        Raises
-        ------
-        ConnectFailed, AuthDenied
-            There is no daemon, or it is not yours to use.
-        ServerError, ProtocolError
-            The daemon did not take the image, and why.
-        PlatformNotFound, NotAnImage, DigestMismatch, TransportError
-
-        Notes
-        -----
-        Layers in zstd are decompressed first for daemons before version 23, on the disk.
-        """
-        from didlab.export.running import Manner
-        from didlab.model import loading
-
-        manner = Manner(progress=progress, wait=wait)
-        return loading.load([self], platform=platform, manner=manner)
-
-    def verify(self, *, platform: str | None = None, progress: Any = None) -> pd.DataFrame:
-        """Compute again what the image claims: digests, sizes, diff_ids; every layer is read.
-
-        Parameters
-        ----------
-        platform, progress
-            As for `didlab.verify`.
-
-        Returns
-        -------
-        DataFrame
-            As `didlab.verify` returns: what failed first.
-
-        Raises
-        ------
-        PlatformNotFound, ManifestNotFound, AuthError, TransportError
-        """
-        from didlab.model import verifying
-
-        return verifying.verify(self, platform=platform, progress=progress)
 
     # --- identity ----------------------------------------------------------------------------
 
@@ -564,9 +401,16 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
             facts["digest"] = own.digest
             facts["media_type"] = own.media_type
             facts["artifact_type"] = artifacts.type_of(own)
+            facts["annotations"] = dict(own.annotations)
         if isinstance(root, ImageIndex):
             images = [d for d in root.manifests if d.platform and d.platform.os != "unknown"]
             facts["platforms"] = [str(d.platform) for d in images]
+            rows = known.platforms(self._snapshot, image)
+            if self._platform is None:
+                facts["index"] = rows
+            else:
+                rows = [row for row in rows if row["chosen"]]
+            facts["attested"] = any(row["attested"] for row in rows)
         if image is not None:
             if image.is_image and conversion is None:
                 facts["image_id"] = image.config.digest
@@ -576,6 +420,7 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
             config = self._known_config() if image.is_image else None
             if config is not None:
                 facts["config"] = Config(config)._facts()
+                facts["os"] = self._snapshot.systems.get(image.digest)
                 facts["made_by"] = [
                     entry.created_by if entry else None
                     for entry in tables.steps_of_layers(config, len(image.layers))
@@ -586,7 +431,7 @@ class Manifest(ImageFiles, ImageAttached, ImageCopying):
         return text.manifest(self._facts())
 
     def _repr_html_(self) -> str:
-        return card.manifest(self._facts, self._config, seconds=CARD_SECONDS)
+        return cards.manifest(self._facts, self._config, seconds=CARD_SECONDS)
 
     def _platform_names(self) -> list[str]:
         # An entry that does not say its platform cannot be asked for by it.

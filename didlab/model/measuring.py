@@ -10,7 +10,12 @@ from didlab import _pausing as pausing
 from didlab.errors import CompressionInvalid, DidlabError, LimitExceeded, TarInvalid, Unsupported
 from didlab.files import sniff
 from didlab.files.decompress import Decoder, decoder
+from didlab.files.gzip_budget import Budget
+from didlab.files.limits import DEFAULT
 
+#: bzip2 and xz: not read here.
+_MAGIC = b"\x1f\x8b\x08"
+_OTHERS = (b"BZh", b"\xfd7zXZ\0")
 _ALGORITHMS = ("sha256", "sha512")
 
 
@@ -35,6 +40,27 @@ class Measured:
     problem: str | None = None
     #: Whether that is for want of a tool, and nothing is known to be wrong.
     unknown: bool = False
+    #: What follows the end of gzip, if anything does: some readers pass over that.
+    behind: str = ""
+
+
+class _Budget(Budget):
+    """Passes over what follows the last member of gzip, and notes it."""
+
+    behind = ""
+    _garbage = False
+
+    def begin_gzip(self, data: bytes, position: int) -> int:
+        if self.members and not self._garbage:
+            rest = data[position : position + 3]
+            if rest[0] == 0:
+                self.behind = "zeros follow the end of gzip"
+                rest = data[position:].lstrip(b"\0")[:3]
+            self._garbage = not _MAGIC.startswith(rest)
+        if self._garbage:
+            self.behind = "something that is not gzip follows its end"
+            return len(data)
+        return super().begin_gzip(data, position)
 
 
 class _Hashes:
@@ -61,13 +87,17 @@ def measure(
     plain, inner = _Hashes(algorithms), _Hashes(algorithms)
     head, rest = sniff.beginning(pieces)
     decoding: Decoder | None = None
+    budget = _Budget(DEFAULT)
     try:
         made.kind = sniff.kind(head, media_type)
         if made.kind != "tar":
             decoding = decoder(made.kind, points=False)
+        if made.kind == "gzip":
+            decoding._budget = budget  # type: ignore[union-attr]
     except (CompressionInvalid, Unsupported) as error:
         made.problem = error.message
-        made.unknown = isinstance(error, Unsupported)
+        # docker load and podman read the others, too.
+        made.unknown = isinstance(error, Unsupported) or head.startswith(_OTHERS)
 
     def take(data: bytes) -> None:
         nonlocal decoding
@@ -90,6 +120,7 @@ def measure(
             decoding.end()
         except DidlabError as error:
             decoding, made.problem = None, error.message
+    made.behind = budget.behind
     made.digests = plain.digests()
     if made.kind == "tar":
         made.unpacked = made.digests

@@ -9,6 +9,7 @@ from didlab.errors import InvalidArgument
 from didlab.model.manifest import Manifest
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
+from didlab.sources.foreign import following
 from didlab.sources.locate import locate
 
 
@@ -17,6 +18,7 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
     platform: str | Platform | None = None,
     *,
     name: str | None = None,
+    foreign: bool = False,
     **options: Any,
 ) -> Manifest:
     """Open an image by its name: no request; only ``didlab.toml`` and ``ca=`` are read.
@@ -38,10 +40,14 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
     name : str, optional
         Which image of a local file or folder is meant, where it holds several: a name, a tag, a
         digest, or its position in the archive's list: ``@0``. `didlab.images` lists them.
+    foreign : bool
+        Fetch layers that registries may not hold (non-distributable ones, as in Windows images)
+        from the ``urls`` in their descriptors, wherever this object needs them: without any
+        login, verified like all others. The registry, or file, is asked first.
     **options
-        As `Registry` takes them (for local images without effect): ``mirrors``, ``proxy``,
-        ``username``, ``password``, ``token``, ``insecure``, ``ca``, ``client_cert``,
-        ``auth_hosts``, ``timeout``, ``trust_env``, ``offline``.
+        As `Registry` takes them (for local images without effect, but for where ``urls`` lead):
+        ``mirrors``, ``proxy``, ``username``, ``password``, ``token``, ``insecure``, ``ca``,
+        ``client_cert``, ``auth_hosts``, ``timeout``, ``trust_env``, ``offline``.
 
     Returns
     -------
@@ -71,4 +77,5 @@ def open(  # noqa: A001 - didlab.open is the name that the design gives
     if wanted is not None and not isinstance(wanted, Platform):
         raise InvalidArgument(f"platform= takes text like linux/arm64, not {wanted!r}")
     source, reference = locate(what, options, name)
+    source = following(source, foreign, options)
     return Manifest(source, reference, wanted)

@@ -21,11 +21,11 @@ from didlab.model.completion import Completer
 from didlab.model.repository import Repository
 from didlab.oci.reference import Reference, parse_registry
 from didlab.sources import remarks
-from didlab.transport import effective, paging, retry
+from didlab.transport import checks, effective, paging, retry
 from didlab.transport.client import Client, connect
 from didlab.transport.endpoint import Endpoint
 from didlab.transport.options import Options
-from didlab.views import frames, text
+from didlab.views import cards, frames, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +92,9 @@ class Registry:
     offline : bool
         Send nothing: answer from the local store (see `didlab.cache_info`) what was looked at
         before; a tag stands for what it named then, as a warning says.
+    foreign : bool
+        Fetch layers that the registry may not have from their descriptors' ``urls``, without any
+        login (see `didlab.open`).
 
     Raises
     ------
@@ -124,6 +127,7 @@ class Registry:
         timeout: float | tuple[float, float] | None = None,
         trust_env: bool = True,
         offline: bool = False,
+        foreign: bool = False,
     ) -> None:
         found = parse_registry(name)
         remarks.on_host(name, found)
@@ -141,19 +145,21 @@ class Registry:
             "trust_env": trust_env,
             "offline": offline,
         }
-        self._set(found, effective.resolve(found, arguments))
+        wanted = checks.flag(foreign, "foreign")
+        self._set(found, effective.resolve(found, arguments), wanted)
 
-    def _set(self, name: str, options: Options) -> None:
+    def _set(self, name: str, options: Options, foreign: bool) -> None:
         self._name = name
         self._options = options
+        self._foreign = foreign
         self._completer = Completer(self._repository_names)
         # Wrong mirrors are told now, not at the first request.
         connect(name, options)
 
     @classmethod
-    def _of(cls, name: str, options: Options) -> Registry:
+    def _of(cls, name: str, options: Options, foreign: bool = False) -> Registry:
         made = Registry.__new__(Registry)
-        made._set(name, options)
+        made._set(name, options, foreign)
         return made
 
     @property
@@ -183,7 +189,7 @@ class Registry:
                 hint='one step at a time: registry["nginx"]["1.27"]',
             )
         remarks.on_name(reference)
-        return Repository(self._name, self._options, reference.repository)
+        return Repository(self._name, self._options, reference.repository, self._foreign)
 
     def _without_host(self, name: str) -> str:
         """Return a name without this registry's own host, which people copy along."""
@@ -326,14 +332,37 @@ class Registry:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Options drop their secrets when pickled.
-        return _restore, (self._name, self._options)
+        return _restore, (self._name, self._options, self._foreign)
 
     def __repr__(self) -> str:
-        return text.registry({"name": self._name, "mirrors": self._options.mirrors})
+        return text.registry(self._facts())
+
+    def _repr_html_(self) -> str:
+        log = list(self._client.log)
+        return cards.registry(
+            {
+                **self._facts(),
+                "requests": len(log),
+                "bytes": sum(row.bytes for row in log),
+                "repositories": list(self._completer._names),
+            }
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        options = self._options
+        proxy = options.proxy
+        return {
+            "name": self._name,
+            "mirrors": options.mirrors,
+            "proxy": str(proxy) if proxy is not None else None,
+            "login": options.username or ("with a token" if options.token else None),
+            "insecure": bool(options.insecure),
+            "offline": options.offline,
+        }
 
     def _ipython_key_completions_(self) -> list[str]:
         return self._completer()
 
 
-def _restore(name: str, options: Options) -> Registry:
-    return Registry._of(name, options)
+def _restore(name: str, options: Options, foreign: bool = False) -> Registry:
+    return Registry._of(name, options, foreign)

@@ -14,13 +14,15 @@ from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
 from didlab.sources import chain
 from didlab.sources.base import Source, WrapperSource
+from didlab.sources.foreign import following, follows
 from didlab.sources.registry import RegistrySource
 from didlab.transport.options import Options
-from didlab.views import frames, text
+from didlab.views import cards, frames, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from didlab.model.plotting import RepositoryPlots
     from didlab.model.registry import Registry
 
 #: Tags that are looked into at the same time.
@@ -38,18 +40,19 @@ class Repository:
         The registry.
     """
 
-    def __init__(self, registry: str, options: Options, name: str) -> None:
+    def __init__(self, registry: str, options: Options, name: str, foreign: bool = False) -> None:
         self._inner = RegistrySource(registry, options, name)
-        self._source = chain.registry(registry, options, name)
+        self._source = following(chain.registry(registry, options, name), foreign)
         self._completer = Completer(lambda: list(self._source.tags()))
 
     @classmethod
     def _of(cls, source: Source) -> Repository | None:
         """Return the repository that a source reads, if it reads one at a registry."""
+        foreign = follows(source)
         while isinstance(source, WrapperSource):
             source = source.inner
         if isinstance(source, RegistrySource):
-            return cls(source.registry, source.options, source.repository)
+            return cls(source.registry, source.options, source.repository, foreign)
         return None
 
     @property
@@ -62,7 +65,14 @@ class Repository:
         """The registry it lies at."""
         from didlab.model.registry import Registry
 
-        return Registry._of(self._inner.registry, self._inner.options)
+        return Registry._of(self._inner.registry, self._inner.options, follows(self._source))
+
+    @property
+    def plot(self) -> RepositoryPlots:
+        """Plots of the repository, by matplotlib: ``repository.plot.growth()``."""
+        from didlab.model.plotting import RepositoryPlots
+
+        return RepositoryPlots(self)
 
     def tags(self, *, details: bool = False) -> pd.DataFrame:
         """List the tags, in the registry's order.
@@ -92,12 +102,16 @@ class Repository:
         where = f"{self._inner.registry}/{self.name}"
         if not details:
             return frames.frame("tags", [(name,) for name in names], reference=where)
+        return self._details(names)
+
+    def _details(self, names: list[str]) -> pd.DataFrame:
         pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="didlab-tags")
         try:
             looked = list(pool.map(self._look, names))
         finally:
             # Not `with`: after Ctrl+C that would wait for every tag that is left.
             pool.shutdown(wait=False, cancel_futures=True)
+        where = f"{self._inner.registry}/{self.name}"
         made = frames.frame("tags+details", [row for row, _ in looked], reference=where)
         made.attrs["errors"] = {
             name: error for name, (_, error) in zip(names, looked, strict=True) if error is not None
@@ -162,10 +176,17 @@ class Repository:
         return hash(self._source.location)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Repository, (self._inner.registry, self._inner.options, self.name)
+        place = self._inner.registry, self._inner.options, self.name
+        return Repository, (*place, follows(self._source))
 
     def __repr__(self) -> str:
-        return text.repository({"registry": self._inner.registry, "name": self.name})
+        return text.repository(self._facts())
+
+    def _repr_html_(self) -> str:
+        return cards.repository({**self._facts(), "tags": list(self._completer._names)})
+
+    def _facts(self) -> dict[str, Any]:
+        return {"registry": self._inner.registry, "name": self.name}
 
     def _ipython_key_completions_(self) -> list[str]:
         return self._completer()

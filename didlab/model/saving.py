@@ -28,6 +28,7 @@ from didlab.oci.manifest import ImageIndex, ImageManifest
 from didlab.oci.platform import Platform, default_platform, select
 from didlab.oci.reference import Reference
 from didlab.sources.base import Source
+from didlab.sources.foreign import following
 
 #: What ``platform=`` takes: one, several, ``"all"``, or None for each image's own.
 Platforms = str | Platform | Sequence[str | Platform] | None
@@ -52,10 +53,12 @@ def save(
     compression: str | None = None,
     since: bases.What | None = None,
     platform: Platforms = None,
+    foreign: bool = False,
     manner: Manner,
 ) -> SaveReport:
     """Save images together, what they share once. See `didlab.save`."""
-    report = _save(manifests, path, Form(format, compression), since, platform, manner)
+    form = Form(format, compression)
+    report = _save(manifests, path, form, since, platform, manner, foreign=foreign)
     return noted(report, [manifest._snapshot.conversion for manifest in manifests])
 
 
@@ -66,6 +69,8 @@ def _save(
     since: bases.What | None,
     platform: Platforms,
     manner: Manner,
+    *,
+    foreign: bool,
 ) -> SaveReport:
     format, compression = form.format, form.compression  # noqa: A001
     check_thin(format, compression, thin=since is not None)
@@ -76,7 +81,7 @@ def _save(
         sink = stream.writer(path)
     else:
         destination.given(path)  # type: ignore[arg-type] # no path is refused before a request
-    contents, source_of = gathered(manifests, platform, manner)
+    contents, source_of = gathered(manifests, platform, manner, foreign=foreign)
     if since is not None:
         with manner.waiting():
             form = replace(form, since=bases.resolve(since, contents, manifests[0]))
@@ -88,16 +93,17 @@ def _save(
 
 
 def gathered(
-    manifests: Sequence[Manifest], platform: Platforms, manner: Manner
+    manifests: Sequence[Manifest], platform: Platforms, manner: Manner, *, foreign: bool = False
 ) -> tuple[list[Content], SourceOf]:
-    """Return what images consist of, and where each blob is."""
+    """Return what images consist of, and where each blob is; ``foreign`` as `didlab.open`."""
     with manner.waiting():
         found = [gather(manifest, platform) for manifest in manifests]
     _check_names(found)
     sources: dict[str, Source] = {}
     for manifest, content in zip(manifests, found, strict=True):
+        source = following(manifest._snapshot.source, foreign)
         for blob in content.blobs:
-            sources.setdefault(blob.digest, manifest._snapshot.source)
+            sources.setdefault(blob.digest, source)
     return found, sources.__getitem__
 
 

@@ -15,6 +15,7 @@ from didlab.model.opening import open as open_image
 from didlab.oci.local_name import LocalName
 from didlab.oci.platform import Platform
 from didlab.oci.reference import Reference
+from didlab.sources.local.daemon import DaemonSource
 from didlab.sources.local.source import LocalSource
 from didlab.sources.locate import is_local
 
@@ -66,6 +67,8 @@ def opened(
         return [open_image(since, **options)]
     manifest = open_image(since)
     source, asked = manifest._snapshot.source, manifest._snapshot.asked
+    if isinstance(source, DaemonSource):
+        return [manifest]
     if isinstance(source, LocalSource) and isinstance(asked, LocalName) and asked.label is None:
         # Whatever is inside was loaded with it.
         return [open_image(since, name=f"@{one.position}") for one in source.listed()]

@@ -65,6 +65,9 @@ class Snapshot:
         if pin is not None:
             self._learn(pin)
         self._conversion: Conversion | None = None
+        #: What an audit found out about an image's operating system, by the manifest's digest,
+        #: for cards: ``name`` and ``end_of_life``.
+        self.systems: dict[str, Mapping[str, Any]] = {}
         #: What to show progress with, should layers have to be read for a conversion.
         self.progress: Any = None
         self._root = Once(self._resolve)

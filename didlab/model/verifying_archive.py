@@ -41,6 +41,7 @@ class ArchiveCheck:
         if opened is None:
             return
         here = self._inside = Inventory(opened, self._found)
+        here.look()
         index, manifest = here.find("index.json"), here.find("manifest.json")
         whole = here.ended()
         if index is None and manifest is None:
@@ -50,27 +51,33 @@ class ArchiveCheck:
         here.progress = progresses.start(progress, here.total(), f"verify {opened.name}")
         try:
             self._thin()
-            layout = self._layout()
-            oci = self._oci(index) if index is not None else None
+            layout, fits = self._layout()
+            oci = self._oci(index, here) if index is not None else None
             paths = {one.path for one in self._needs.layers} if self._needs else set()
             docker = DockerCheck(here, self._found, paths)
             items = docker.items(manifest) if manifest is not None else None
             images = None if items is None else tuple(map(docker.item, items))
+            first = self._first(paths)
+            best = self._best() if oci is not None else None
             self._agree(items, images, oci)
+            here.once()
             here.unreferenced()
         finally:
             here.progress.close()
         self._ids(manifest, items, images, oci if layout else None)
-        facts = ArchiveFacts(opened.kind, layout, images, oci)
+        facts = ArchiveFacts(
+            opened.kind, layout, images, oci, fits, docker.legible, here.later(), first, best
+        )
         for verdict in loaders.verdicts(facts):
             self._found.verdict(verdict)
 
     # --- OCI ---------------------------------------------------------------------------------
 
-    def _layout(self) -> bool:
+    def _layout(self) -> tuple[bool, bool]:
+        """Return whether it is there, and whether it is as it must be."""
         member = self._inside.find("oci-layout")
         if member is None:
-            return False
+            return False, True
         version: object = None
         try:
             raw = self._inside.read(member, _LAYOUT_LIMIT)
@@ -80,40 +87,43 @@ class ArchiveCheck:
             raise
         except BROKEN as error:
             self._found.failed("layout", "oci-layout", error)
-            return True
-        self._found.check(
+            return True, False
+        return True, self._found.check(
             "layout", "oci-layout", version == "1.0.0", expected="1.0.0", actual=version
         )
-        return True
 
-    def _oci(self, member: Member) -> tuple[EntryFacts, ...]:
+    def _first(self, paths: set[str]) -> tuple[ImageFacts, ...] | None:
+        """Return the images of ``manifest.json`` by the first of members that come twice."""
+        if self._inside.first is None:
+            return None
+        here = self._inside.beside(self._inside.first)
+        docker = DockerCheck(here, here.found, paths)
+        manifest = here.find("manifest.json")
+        return None if manifest is None else tuple(map(docker.item, docker.items(manifest)))
+
+    def _best(self) -> tuple[EntryFacts, ...] | None:
+        """Return the entries of ``index.json`` by those of two blobs that are whole."""
+        if self._inside.best is None:
+            return None
+        here = self._inside.beside(self._inside.best)
+        index = here.find("index.json")
+        return None if index is None else self._oci(index, here)
+
+    def _oci(self, member: Member, here: Inventory) -> tuple[EntryFacts, ...]:
         try:
-            index = manifests.parse(
-                self._inside.read(member, MANIFEST_LIMIT), media_types.OCI_INDEX
-            )
+            index = manifests.parse(here.read(member, MANIFEST_LIMIT), media_types.OCI_INDEX)
         except FileChanged:
             raise
         except BROKEN as error:
-            self._found.failed("index", "index.json", error)
+            here.found.failed("index", "index.json", error)
             return ()
         if not isinstance(index, ImageIndex):
-            self._found.check("index", "index.json", False, detail="it is no index")
+            here.found.check("index", "index.json", False, detail="it is no index")
             return ()
-        self._found.check("index", "index.json", True, actual=f"{len(index.manifests)} entries")
+        here.found.check("index", "index.json", True, actual=f"{len(index.manifests)} entries")
         left_out = {one.digest for one in self._needs.layers} if self._needs else set()
-        checker = Checker(self._inside, self._found, left_out)
-        return tuple(self._entry(checker, one) for one in index.manifests)
-
-    def _entry(self, checker: Checker, descriptor: Descriptor) -> EntryFacts:
-        name = descriptor.annotations.get(CONTAINERD_NAME)
-        if name is not None and not self._found.check(
-            "name", name, reference_of(name) is not None, severity="warning",
-            expected="REGISTRY/NAME:TAG", detail="containerd cannot use it",
-        ):  # fmt: skip
-            name = None
-        tag = descriptor.annotations.get(REF_NAME)
-        name = name or (tag if tag is not None and reference_of(tag) is not None else None)
-        return checker.entry(descriptor, name or tag or descriptor.digest, name)
+        checker = Checker(here, here.found, left_out)
+        return tuple(_entry(checker, one, here.found) for one in index.manifests)
 
     # --- both --------------------------------------------------------------------------------
 
@@ -187,7 +197,8 @@ class ArchiveCheck:
                     )
         if oci is not None:
             for entry in oci:
-                if entry.sound and entry.images and not any(one.missing for one in entry.images):
+                whole = entry.sound and entry.honest
+                if whole and entry.images and not any(one.missing for one in entry.images):
                     self._found.check(
                         "image id", entry.subject, True, loader="containerd", actual=entry.digest
                     )
@@ -208,3 +219,15 @@ class ArchiveCheck:
             raise
         except BROKEN:
             return
+
+
+def _entry(checker: Checker, descriptor: Descriptor, found: Findings) -> EntryFacts:
+    name = descriptor.annotations.get(CONTAINERD_NAME)
+    if name is not None and not found.check(
+        "name", name, reference_of(name) is not None, severity="warning",
+        expected="REGISTRY/NAME:TAG", detail="containerd cannot use it",
+    ):  # fmt: skip
+        name = None
+    tag = descriptor.annotations.get(REF_NAME)
+    name = name or (tag if tag is not None and reference_of(tag) is not None else None)
+    return checker.entry(descriptor, name or tag or descriptor.digest, name)

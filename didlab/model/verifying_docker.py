@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
+from dataclasses import replace
 
 from didlab.errors import FileChanged
-from didlab.model.checking import BROKEN, unpacked_as
+from didlab.model.checking import BROKEN, dates, unpacked_as
 from didlab.model.findings import Findings
+from didlab.model.verifying_config import odd_config, odd_item
 from didlab.model.verifying_members import Inventory, algorithm_of, subject_of
 from didlab.oci import config as configs
 from didlab.oci import digest as digests
 from didlab.oci.config import CONFIG_LIMIT
-from didlab.oci.loaders import ImageFacts, LayerFacts
+from didlab.oci.loaders import ImageFacts, LayerFacts, Odd
 from didlab.oci.local_name import reference_of
 from didlab.oci.manifest import MANIFEST_LIMIT
 from didlab.sources.local import docker
@@ -26,26 +29,40 @@ class DockerCheck:
         self._inside = members
         self._found = found
         self._left_out = left_out
+        self._odd: tuple[Odd, ...] = ()
+        #: Whether ``manifest.json`` can be read.
+        self.legible = True
 
     def items(self, member: Member) -> tuple[Item, ...]:
         """Read ``manifest.json``; none where that cannot be."""
         try:
-            items = docker.parse(
-                self._inside.read(member, MANIFEST_LIMIT), self._inside.members.name
-            )
+            raw = self._inside.read(member, MANIFEST_LIMIT)
+            items = docker.parse(raw, self._inside.members.name)
         except FileChanged:
             raise
         except BROKEN as error:
             self._found.failed("manifest.json", "manifest.json", error)
+            self.legible = False
             return ()
         self._found.check("manifest.json", "manifest.json", True, actual=f"{len(items)} images")
+        for item in json.loads(raw):  # one that is wrong makes all of it unreadable
+            self._odd += odd_item(self._found, item)
         return items
 
     def item(self, item: Item) -> ImageFacts:
         """Check one image."""
         who = item.tags[0] if item.tags else item.config
         bad = [tag for tag in item.tags if not self._tag(tag)]
-        config, image_id, sound = self._config(item)
+        config, image_id = self._config(item)
+        odd = self._odd
+        for name in dict.fromkeys((item.config, *item.layers)):
+            odd += self._inside.named(name)
+        if config is not None and self._inside.link(item.config) == "hard":
+            odd += (Odd("the config is a hard link", ("containerd", "podman", "skopeo")),)
+            self._found.check(
+                "member", item.config, False, severity="warning",
+                detail="a hard link, which only docker load follows",
+            )  # fmt: skip
         layers = [self._inside.find(name) for name in item.layers]
         counted = True
         diff_ids: tuple[str | None, ...] = (None,) * len(layers)
@@ -57,11 +74,22 @@ class DockerCheck:
             )  # fmt: skip
             if counted:
                 diff_ids = config.diff_ids
-        facts = tuple(
-            self._layer(name, member, diff_id)
-            for name, member, diff_id in zip(item.layers, layers, diff_ids, strict=True)
-        )
-        return ImageFacts(who, image_id, facts, sound, counted, tuple(bad))
+        facts = []
+        before: set[str] = set()
+        for name, member, diff_id in zip(item.layers, layers, diff_ids, strict=True):
+            made = self._layer(name, member, diff_id)
+            if member is not None:
+                made = replace(made, link=self._inside.link(name), again=diff_id in before)
+            facts.append(made)
+            before |= {diff_id} if diff_id is not None else set()
+        steps = sum(not step.empty_layer for step in config.history) if config else 0
+        dated = config is None or dates(self._found, subject_of(item.config), config)
+        if config is not None:
+            odd += odd_config(self._found, subject_of(item.config), config.json, docker=True)
+        return ImageFacts(
+            who, image_id, tuple(facts), True, counted, tuple(bad), steps=steps, dated=dated,
+            odd=odd, platform=None if config is None else (config.os, config.architecture),
+        )  # fmt: skip
 
     def _tag(self, tag: str) -> bool:
         return self._found.check(
@@ -69,20 +97,21 @@ class DockerCheck:
             detail=None if reference_of(tag) else "docker load fails with invalid tag or reference",
         )  # fmt: skip
 
-    def _config(self, item: Item) -> tuple[configs.ImageConfig | None, str | None, bool]:
+    def _config(self, item: Item) -> tuple[configs.ImageConfig | None, str | None]:
         member = self._inside.find(item.config)
         if member is None:
             self._missing(item.config, "config")
-            return None, None, False
+            return None, None
         try:
             raw = self._inside.read(member, CONFIG_LIMIT)
-            sound = self._inside.claimed(item.config, digests.of(raw))
-            return configs.parse(raw), digests.of(raw), sound
+            # A lie, but no loader takes a digest from a member's name.
+            self._inside.claimed(item.config, digests.of(raw))
+            return configs.parse(raw), digests.of(raw)
         except FileChanged:
             raise
         except BROKEN as error:
             self._found.failed("config", subject_of(item.config), error)
-            return None, None, False
+            return None, None
 
     def _layer(self, name: str, member: Member | None, diff_id: str | None) -> LayerFacts:
         subject = subject_of(name)
@@ -93,10 +122,11 @@ class DockerCheck:
             return LayerFacts(subject, None, left_out=left_out)
         wanted = {digests.algorithm(one) for one in (diff_id, subject) if digests.is_digest(one)}
         measured = self._inside.measure(member, wanted)
-        sound = self._inside.claimed(name, measured.digests.get(algorithm_of(name)))
+        self._inside.claimed(name, measured.digests.get(algorithm_of(name)))
+        made = LayerFacts(subject, measured.kind, behind=bool(measured.behind))
         if diff_id is not None:
-            sound = unpacked_as(self._found, subject, measured, diff_id) and sound
-        return LayerFacts(subject, measured.kind, sound)
+            made = replace(made, unpacks=unpacked_as(self._found, subject, measured, diff_id))
+        return made
 
     def _missing(self, name: str, what: str) -> None:
         self._found.check(

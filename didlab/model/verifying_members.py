@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from didlab.errors import CompressionInvalid, DidlabError, NotAFile, TarInvalid
+from didlab.errors import CompressionInvalid, DidlabError, NotAFile, TarInvalid, printable
 from didlab.export.progress import Silent
 from didlab.files import sniff
+from didlab.files.table import HARDLINK, SYMLINK
 from didlab.files.tar_header import BLOCK, ZERO
 from didlab.model.checking import BROKEN
 from didlab.model.findings import Findings
 from didlab.model.measuring import Measured, measure
+from didlab.model.verifying_twice import best, look, with_entries
 from didlab.oci import digest as digests
 from didlab.oci import media_types
 from didlab.oci.config import CONFIG_LIMIT
 from didlab.oci.descriptor import Descriptor
+from didlab.oci.loaders import Link, Odd
 from didlab.sources.local import archive
 from didlab.sources.local import members as inside
 from didlab.sources.local.backing import DiskFile
@@ -58,6 +63,54 @@ class Inventory:
         self.progress: Any = Silent()
         self._measured: dict[int | str, Measured] = {}
         self._used: set[str] = set()
+        self._rooted: set[bytes] = set()
+        #: With the first of members that come twice, and with those that their names tell.
+        self.first: Members | None = None
+        self.best: Members | None = None
+
+    def look(self) -> None:
+        """Look at all headers of a tar again, for what its members do not tell."""
+        if not isinstance(self.members, TarMembers):
+            return
+        entries, self._rooted = look(self.members)
+        if any(True for _ in self.members.twice()):
+            first = with_entries(self.members, entries)
+            self.first, self.best = first, best(self.members, first)
+
+    def beside(self, members: Members) -> Inventory:
+        """Return another look at the same archive, which tells nothing."""
+        made = Inventory(members, Findings())
+        made._rooted = self._rooted
+        return made
+
+    def named(self, name: str) -> tuple[Odd, ...]:
+        """Tell of a name that some loaders do not find: they compare it with the members'."""
+        found = self.members.find(name) if self._safe(name) else None
+        if found is None:
+            return ()
+        there = posixpath.normpath("/" + name.lstrip("/"))
+        if os.fsencode(there) not in self._rooted:
+            there = there[1:]
+        if name == there:
+            return ()
+        plain = posixpath.normpath(name)
+        only = plain.replace("//", "/", 1) == there if plain.startswith("//") else plain == there
+        odd = Odd(
+            f"{name!r} is not how the member is called",
+            ("containerd",) if only else ("containerd", "podman", "skopeo"),
+        )
+        self.found.check(
+            "member", name, False, severity="warning", expected=there,
+            detail=f"not found by {', '.join(odd.readers)}",
+        )  # fmt: skip
+        return (odd,)
+
+    def _safe(self, name: str) -> bool:
+        try:
+            self.members.find(name)
+        except (*BROKEN, UnicodeEncodeError):
+            return False
+        return True
 
     def ended(self) -> bool:
         """Check that a plain tar has its end: one cut between two members looks fine else."""
@@ -77,6 +130,45 @@ class Inventory:
             expected="an end mark",
             detail=None if end == ZERO else "the tar has no end: it was not copied whole",
         )
+
+    def once(self) -> None:
+        """Tell of members that come twice: programs differ in which of the two they read."""
+        if not isinstance(self.members, TarMembers):
+            return
+        names = sorted(self.members.twice())
+        for name in names[:_TOLD]:
+            self.found.check(
+                "member", name, False, severity="warning",
+                detail="it is there more than once: docker and ctr read the last, podman and "
+                "skopeo by manifest.json the first",
+            )  # fmt: skip
+        if len(names) > _TOLD:
+            self.found.check(
+                "member", f"{len(names) - _TOLD} more", False, severity="warning",
+                detail="there more than once",
+            )  # fmt: skip
+
+    def link(self, name: str) -> Link:
+        """Return which kind of link a member is."""
+        kind = self.members.link(name) if isinstance(self.members, TarMembers) else None
+        return "" if kind is None else "symbolic" if kind == SYMLINK else "hard"
+
+    def later(self) -> str:
+        """Return a hard link to what comes behind it in the tar, or nothing."""
+        if not isinstance(self.members, TarMembers):
+            return ""
+        before: set[bytes] = set()
+        for path, entry in self.members._entries.items():
+            before.add(path)
+            if entry.type == HARDLINK and entry.link not in before:
+                name = os.fsdecode(path[1:])
+                self.found.check(
+                    "member", name, False, severity="warning",
+                    detail="a hard link to what comes later: docker load, and podman and skopeo "
+                    "by index.json, cannot unpack it",
+                )  # fmt: skip
+                return printable(name, 200)
+        return ""
 
     def total(self) -> int:
         """Return the bytes of all members."""

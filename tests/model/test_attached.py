@@ -1,4 +1,4 @@
-"""referrers(), attestations(), attestation(), sbom(): what they list, what they cost, what not."""
+"""What is attached to an image: what the calls list, what they cost, what not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,16 @@ from rig.attached import (
     statement,
 )
 from rig.faults import FaultServer, corrupt, respond
-from rig.images import OCI_CONFIG, dump, make_artifact, make_image, make_index, push_image, sha256
+from rig.images import (
+    OCI_CONFIG,
+    dump,
+    make_artifact,
+    make_image,
+    make_index,
+    push_image,
+    sha256,
+    write_layout,
+)
 from rig.registries import Registry as LabRegistry
 
 import didlab
@@ -190,7 +199,7 @@ def test_the_same_in_a_real_registry(own_registry: LabRegistry) -> None:
     assert len(entries) == 1 + 3 * 4 + 1
     assert len(m.attestations()) == 4
     assert m.attestation("provenance").names_image
-    assert len(m["linux/arm64"].sbom(0)) == 2
+    assert len(m["linux/arm64"].attached_sbom(0)) == 2
     signature = opened(own_registry, cosign_tag(INDEX, "sig"))
     assert json.loads(b"".join(signature.layer(0).stream()))["critical"]["image"] == {
         "docker-manifest-digest": INDEX.digest
@@ -213,7 +222,7 @@ def test_an_image_without_anything(server: FaultServer) -> None:
     with pytest.raises(errors.NotFound):
         m.attestation()
     with pytest.raises(errors.NotFound) as caught:
-        m.sbom()
+        m.attached_sbom()
     assert isinstance(caught.value, KeyError)
 
 
@@ -266,7 +275,7 @@ def test_offline_says_that_only_the_registry_knows(server: FaultServer, store: o
     opened(server).referrers()
     before = len(server.requests)
     m = opened(server, offline=True)
-    for call in (m.referrers, m.attestations, m.attestation, m.sbom):
+    for call in (m.referrers, m.attestations, m.attestation, m.attached_sbom):
         with pytest.raises(errors.Unsupported, match="offline"):
             call()
     assert len(server.requests) == before
@@ -284,7 +293,7 @@ def test_other_sources_do_it_too() -> None:
         (AMD64.digest, BUILDKIT.digest),
         (ARM64.digest, SBOM.digest),
     }
-    assert list(m["linux/arm64"].sbom()["name"]) == ["bash", "rig"]
+    assert list(m["linux/arm64"].attached_sbom()["name"]) == ["bash", "rig"]
     assert m.attestation("sbom").names_image
 
 
@@ -347,7 +356,7 @@ def test_the_default_platform_goes_first(server: FaultServer) -> None:
     assert m.attestation("provenance").attached_to == AMD64.digest
     assert m["linux/amd64"].attestation("provenance") == m.attestation(1)
     with pytest.raises(errors.InvalidArgument, match="has 2 attached") as caught:
-        m.sbom()
+        m.attached_sbom()
     assert sha256(envelope(CLAIM)) in str(caught.value.hint)
     with pytest.raises(errors.NotFound):
         m["linux/arm64"].attestation("provenance")
@@ -366,7 +375,7 @@ def test_wrong_choices(server: FaultServer) -> None:
 
 def test_sboms_in_statements_and_as_they_are(server: FaultServer) -> None:
     m = opened(server)
-    inside = m.sbom(SPDX_PREDICATE)
+    inside = m.attached_sbom(SPDX_PREDICATE)
     assert list(inside.columns) == ["name", "version", "type", "license", "purl"]
     assert plain(inside)[0] == {
         "name": "bash",
@@ -378,8 +387,8 @@ def test_sboms_in_statements_and_as_they_are(server: FaultServer) -> None:
     assert inside.attrs["reference"] == str(m.reference)
     arm = m["linux/arm64"]
     for which in (0, 1, SBOM.digest, OLD_SBOM.digest):
-        pd.testing.assert_frame_equal(arm.sbom(which), inside)
-    assert list(m.sbom(CYCLONEDX_PREDICATE)["type"].dropna()) == ["npm"]
+        pd.testing.assert_frame_equal(arm.attached_sbom(which), inside)
+    assert list(m.attached_sbom(CYCLONEDX_PREDICATE)["type"].dropna()) == ["npm"]
 
 
 def test_an_sbom_about_something_else(
@@ -393,10 +402,10 @@ def test_an_sbom_about_something_else(
     assert not m.attestation().names_image
     assert "about something else" in repr(m.attestation())
     with caplog.at_level(logging.WARNING, "didlab"):
-        assert len(m.sbom()) == 2
+        assert len(m.attached_sbom()) == 2
     assert "about something else" in caplog.text
     caplog.clear()
-    opened(server).sbom(SPDX_PREDICATE)
+    opened(server).attached_sbom(SPDX_PREDICATE)
     assert not caplog.text
 
 
@@ -455,7 +464,7 @@ def test_content_that_is_no_statement(server: FaultServer) -> None:
     server.attach("lab/app", make_referrer(bare, IN_TOTO, [(row, data)]))
     m = opened(server, "bare")
     assert len(m.attestations()) == 1
-    for call in (m.attestation, m.sbom):
+    for call in (m.attestation, m.attached_sbom):
         with pytest.raises(errors.MalformedContent):
             call()
 
@@ -566,3 +575,12 @@ def test_inspect_says_what_an_artifact_is(server: FaultServer, command: Command)
     facts = json.loads(command("inspect", "--json", f"{server.host}/lab/app:chart").stdout)
     assert facts["artifact_type"] == "application/vnd.cncf.helm.config.v1+json"
     assert facts["config"] is facts["image_id"] is None
+
+
+def test_in_a_layout_by_tags_without_a_repository(tmp_path: Path) -> None:
+    """What is beside an image there is looked for by its tag alone."""
+    signature = cosign_signature(AMD64)
+    layout = write_layout(tmp_path / "layout", {"1": AMD64, cosign_tag(AMD64, "sig"): signature})
+    found = didlab.open(f"oci:{layout}:1").referrers()
+    assert found["digest"].tolist() == [signature.digest]
+    assert found["found"].tolist() == ["cosign tag"]

@@ -15,18 +15,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from rig.faults import FaultServer, respond, stall
 from rig.images import make_image, make_index
 from rig.registries import Registry as LabRegistry
 
 import didlab
+from didlab.audits.diff.difference import Diff
+from didlab.audits.distribution import OperatingSystem
+from didlab.audits.fleet.report import Report
+from didlab.audits.sbom.document import Sbom
 from didlab.model import completion
 from didlab.model import manifest as manifest_module
 from didlab.model.attestation import Attestation
 from didlab.model.config import Config
 from didlab.model.layer import Layer
 from didlab.model.manifest import Manifest
+from didlab.model.plotting import ImagePlots, RepositoryPlots
 from didlab.model.registry import RateLimit, Registry
 from didlab.model.repository import Repository
 from didlab.oci.descriptor import Descriptor
@@ -42,6 +48,12 @@ PUBLIC_CLASSES = [
     Layer,
     Config,
     Attestation,
+    Diff,
+    OperatingSystem,
+    Report,
+    Sbom,
+    ImagePlots,
+    RepositoryPlots,
     RateLimit,
     Reference,
 ]
@@ -156,6 +168,8 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "layer-unknown-config": lambda: half_known().layer(0),
     "layer": lambda: known().layer(1),
     "config": lambda: known().config(),
+    "plots": lambda: unknown().plot,
+    "plots-of-repository": lambda: registry()["lab/app"].plot,
     "reference": lambda: Reference.parse("registry.invalid/lab/app:1"),
 }
 LAZY = [name for name in OBJECTS if name not in ("config", "reference")]
@@ -261,7 +275,7 @@ def test_going_down_is_free() -> None:
 @pytest.mark.parametrize("kind", PUBLIC_CLASSES, ids=lambda kind: kind.__name__)
 def test_every_public_property_is_annotated(kind: type) -> None:
     found = 0
-    names = {**vars(typing), "datetime": datetime, "Platform": Platform}
+    names = {**vars(typing), "datetime": datetime, "Platform": Platform, "pd": pd}
     names |= {cls.__name__: cls for cls in (*PUBLIC_CLASSES, Descriptor)}
     for name, value in inspect.getmembers_static(kind):
         if name.startswith("_"):
@@ -276,7 +290,8 @@ def test_every_public_property_is_annotated(kind: type) -> None:
             assert "return" in hints, f"{kind.__name__}.{name}"
             assert value.__doc__, f"{kind.__name__}.{name}"
             found += 1
-    assert found or kind in (RateLimit, Reference)
+    others = (RateLimit, Reference, ImagePlots, RepositoryPlots, OperatingSystem)
+    assert found or kind in others
 
 
 @pytest.mark.parametrize("kind", PUBLIC_CLASSES, ids=lambda kind: kind.__name__)
@@ -334,6 +349,8 @@ OFFERED = {
     'repo["1"].': "platforms",
     "m.": "platforms",
     "m.sa": "save",
+    "m.plot.": "treemap",
+    "repo.plot.": "growth",
     "m.reference.": "repository",
     "m.repository.": "tags",
     "m.registry.": "repositories",

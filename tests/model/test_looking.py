@@ -10,12 +10,14 @@ import random
 import subprocess
 import sys
 import tarfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rig.actions import stall
 from rig.faults import FaultServer, Request, corrupt, hang_up, ignore_range, reset_after
 from rig.images import BuiltImage, hardlink, make_image, make_tar, symlink
 
@@ -37,6 +39,7 @@ from didlab.errors import (
 )
 from didlab.files import blocks, kept
 from didlab.sources.cached import shared
+from didlab.views import tracebacks
 
 RAW = random.Random(1).randbytes(3_000_000)
 COLUMNS = [
@@ -462,6 +465,31 @@ def test_progress_knows_the_bytes_beforehand(server: FaultServer) -> None:
         opened(server).files(progress="yes")
 
 
+def test_a_bar_hears_of_the_time_while_nothing_comes(server: FaultServer) -> None:
+    """One that waits before it appears would else never do so on a line that stalls."""
+
+    class Bar:
+        ticks = True
+        told: list[tuple[int, int]] = []  # noqa: RUF012
+
+        def update(self, n: int) -> None: ...
+
+        def tell(self, done: int, total: int, notes: object) -> None:
+            self.told.append((done, total))
+            if len(self.told) == 5:
+                raise KeyboardInterrupt
+
+    m = opened(server)
+    m.config()
+    server.rule(lambda request: "/blobs/" in request.path, stall(30, after=20))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        m.files(progress=Bar())
+    assert Bar.told == [(0, len(IMAGE.layers))] * 5
+    # Who pressed Stop is not shown the way through didlab.
+    assert len(traceback.extract_tb(tracebacks.pruned(caught.value.__traceback__))) <= 4
+    assert "KeyboardInterrupt" in "".join(caught.value._render_traceback_())
+
+
 def test_another_process_needs_no_layer(server: FaultServer, store: BlobStore) -> None:
     listed = opened(server).files()
     assert not store.present(IMAGE.layers[0]["digest"], IMAGE.layers[0]["size"])
@@ -498,7 +526,8 @@ def test_damaged_indexes_are_made_again(server: FaultServer, store: BlobStore) -
     opened(server).files()
     folder = store.root / "v1" / "derived"
     files = sorted(folder.iterdir())
-    assert len(files) == 3
+    # Two indexes, the packages that each layer tells of, the merged file system.
+    assert len(files) == 5
     for path in files:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1

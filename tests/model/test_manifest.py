@@ -15,6 +15,7 @@ import pytest
 from rig.faults import FaultServer, respond
 from rig.images import (
     CREATED,
+    OCI_LAYER,
     BuiltImage,
     dump,
     make_artifact,
@@ -515,6 +516,31 @@ def test_layer_by_position_and_digest(app: Callable[..., Manifest]) -> None:
     assert m.layer(digests[3]).position == 3
     assert m.layer(digests[3]) == m.layer(3)
     assert [layer.digest for layer in m.iter_layers()] == digests
+
+
+def test_layer_by_the_beginning_of_its_digest(app: Callable[..., Manifest]) -> None:
+    m = app("latest")
+    for position, name in enumerate(m.layers()["digest"]):
+        encoded = name.removeprefix("sha256:")
+        for text in (encoded[:7], name[:14], name[:30], encoded):
+            assert m.layer(text).digest == name
+            assert m.layer(text).position <= position
+        for text in (encoded[:6], name[:13], encoded[1:12], f"sha512:{encoded[:9]}"):
+            with pytest.raises(LayerNotFound):
+                m.layer(text)
+
+
+def test_a_beginning_of_several_digests() -> None:
+    """Two layers that begin alike, and one that is there twice."""
+    names = [f"sha256:{start}{'0' * (64 - len(start))}" for start in ("abcdef01", "abcdef02")]
+    rows = [{"mediaType": OCI_LAYER, "digest": name, "size": 1} for name in (*names, names[0])]
+    artifact = make_artifact(b"{}", "application/vnd.x", rows, {})
+    m = MemorySource(latest=artifact).manifest("latest")
+    with pytest.raises(InvalidArgument, match=r"2 layers .* begin with abcdef0") as caught:
+        m.layer("abcdef0")
+    assert caught.value.available == tuple(names)
+    assert m.layer("abcdef01").position == 0
+    assert m.layer(f"{names[1][:15]}").position == 1
 
 
 @pytest.mark.parametrize("which", [11, -12, sha256(b"none"), "sha256:abc", ""])

@@ -307,7 +307,9 @@ def test_a_flipped_bit(tmp_path: Path, member: str, expected: set[tuple[str, str
     assert expected <= errors_of(found)
     (row,) = rows(found, "digest", passed=False)
     assert row["actual"] == sha256(members[member])
-    assert not any(row["passed"] for row in rows(found, "loader", loader="podman"))
+    # podman goes on to manifest.json where index.json leads to nothing good.
+    taken = [row["passed"] for row in rows(found, "loader", loader="podman")]
+    assert taken == [member != BLOB]
 
 
 def test_a_flipped_bit_where_only_diff_ids_tell(tmp_path: Path) -> None:
