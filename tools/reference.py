@@ -32,8 +32,10 @@ _ENVIRONMENT = """\
 | `DIDLAB_CACHE` | folder of the local store, from the root on; empty or `0`: no store |
 | `DIDLAB_CACHE_LIMIT` | how much it holds: bytes, or `20GB`; 10 GB if not set |
 | `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE` | certificates; `ca=` wins |
+| `DOCKER_HOST` | the local daemon's socket: `unix:///run/user/1000/docker.sock` |
+| `XDG_CONFIG_HOME`, `XDG_CACHE_HOME` | on Linux, where `didlab.toml` and the local store lie |
 
-`trust_env=False` leaves the last four rows aside.
+`trust_env=False` leaves the environment's mirrors, proxies and certificates aside.
 """
 
 _FRAMES = {
@@ -54,8 +56,29 @@ _FRAMES = {
     "images": "`didlab.images()`",
     "referrers": "`Manifest.referrers()`",
     "attestations": "`Manifest.attestations()`",
-    "sbom": "`Manifest.sbom()`, `Attestation.packages()`",
+    "sbom": "`Manifest.attached_sbom()`, `Attestation.packages()`, `Sbom.packages()`",
+    "packages": "`Manifest.packages()`",
+    "diff_files": "`Diff.files()`",
+    "diff_packages": "`Diff.packages()`",
+    "diff_config": "`Diff.config()`",
+    "diff_layers": "`Diff.layers()`",
+    "diff_sizes": "`Diff.sizes()`",
+    "waste": "`Manifest.waste()`",
+    "duplicates": "`Manifest.duplicates()`",
+    "caches": "`Manifest.caches()`",
+    "secrets": "`Manifest.secrets()`",
+    "setuid": "`Manifest.setuid()`",
+    "users": "`Manifest.users()`",
+    "certificates": "`Manifest.certificates()`",
+    "base": "`Manifest.base()`",
     "verify": "`didlab.verify()`, `Manifest.verify()`",
+    "audit_images": "`Report.images`",
+    "audit_errors": "`Report.errors`",
+    "audit_config": '`Report["config"]`, between digest and error',
+    "audit_labels": '`Report["labels"]`, between digest and error',
+    "audit_size": '`Report["size"]`, between digest and error',
+    "audit_os": '`Report["os"]`, between digest and error',
+    "policy": "`didlab.policy()`, `Report.policy()`",
 }
 
 
@@ -128,12 +151,17 @@ def api() -> str:
     import didlab
 
     text = "# API\n\nEverything that is public, in a line each; `help()` and `?` tell more.\n"
-    names = [name for name in didlab.__all__ if name not in ("__version__", "errors")]
+    names = [name for name in didlab.__all__ if name not in ("__version__", "errors", "plot")]
     calls = [name for name in names if not inspect.isclass(getattr(didlab, name))]
     text += "\n## Functions\n\n" + _table(
         ("call", "what it does"),
         ((_signature(f"didlab.{name}", getattr(didlab, name)), _first(getattr(didlab, name)))
          for name in calls),
+    )  # fmt: skip
+    text += "\n## `didlab.plot`\n\n" + _first(didlab.plot) + "\n\n" + _table(
+        ("call", "what it does"),
+        ((_signature(f"didlab.plot.{name}", getattr(didlab.plot, name)),
+          _first(getattr(didlab.plot, name))) for name in didlab.plot.__all__),
     )  # fmt: skip
     for cls in (*(getattr(didlab, name) for name in names if name not in calls), *_returned()):
         text += f"\n## `{cls.__name__}`\n\n{_first(cls)}\n\n"
@@ -143,11 +171,15 @@ def api() -> str:
 
 def _returned() -> tuple[type[Any], ...]:
     """Classes without a public constructor that public calls return."""
+    from didlab.audits.diff.difference import Diff
+    from didlab.audits.distribution import OperatingSystem
+    from didlab.audits.sbom.document import Sbom
     from didlab.export.push_report import CopyReport
     from didlab.export.report import SaveReport
     from didlab.model.config import Config
+    from didlab.model.plotting import ImagePlots, RepositoryPlots
 
-    return Config, SaveReport, CopyReport
+    return Config, Diff, OperatingSystem, Sbom, SaveReport, CopyReport, ImagePlots, RepositoryPlots
 
 
 def _members(cls: type[Any]) -> Iterator[tuple[str, str]]:
@@ -253,6 +285,7 @@ def pages() -> dict[str, str]:
 
 def main() -> int:
     """Write the pages."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
