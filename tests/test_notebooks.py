@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import nbformat
 import pytest
 from shown import comparable
 
+from didlab.demo.server import DemoServer
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -21,34 +24,86 @@ SEEN = {
         "linux/arm64/v8",
         "COPY dir:assets in /srv/www/assets",
         "('/usr/bin/demo-web',)",
+        'PRETTY_NAME="Didlab Demo Linux 12"',
         "DEMO_WEB_VERSION",
         "('demo_web_1.27_linux_arm64_v8.tar', 'linux/arm64/v8', True)",
         "(['oci-layout', 'index.json', 'manifest.json'], True)",
     ),
     "02-where-did-the-space-go.ipynb": (
         "/srv/www/assets/photos.bin",
+        "draw the files",
         "/usr/lib/x86_64-linux-gnu",
         "3% of all bytes in the layers are never seen",
         "('/var/cache/apt/archives/demo-web_1.27-1_amd64.deb', 'deleted', False)",
         "/usr/sbin/nologin",
         "read the end of the largest",
     ),
-    "05-slow-links-and-bundles.ipynb": (
-        "[('web:1.26', ('linux/amd64',)), ('web:1.27', ('linux/amd64',))]",
-        "(True, ())",
-        "('linux/amd64, linux/arm64/v8', True)",
-        "(['blobs', 'index.json', 'oci-layout'], True)",
-        "['1.26', '1.27']",
+    "03-what-changed.ipynb": (
+        "pillow     added",
+        "requests  upgraded  2.32.4  2.32.5",
+        "+workers = 8",
+        "/root/.cache/pip  ",
+        "[1.0, 0.79]",
+        "RUN /bin/sh -c chown -R app:app /app # buildkit",
+        "removed       210000",
+    ),
+    "04-audit-a-fleet.ipynb": (
+        "<Report 22 images · config, layers, os, packages, secrets, setuid, waste>",
+        "RepositoryNotFound: ",
+        "Debian GNU/Linux 10 (buster) True       5   shop/api, shop/base, shop/batch",
+        "ghp_…(40)     True",
+        "/usr/local/bin/as-root     2",
+        "libssl3t64  3.0.13-0ubuntu3.6     shop/base, shop/tools, shop/web",
+        "url-password in DATABASE_URL",
+        "telnet 0.17-41.2",
+        "('CycloneDX', '1.6', 16)",
+        "['audit.jsonl', 'bill.cdx.json', 'packages.csv', 'policy.csv']",
+    ),
+    "05-proxies-mirrors-offline.ipynb": (
+        "['GET 127.0.0.1:",
+        "ProxyError · check proxy=",
+        "AuthRequired · pass username= and password=",
+        "stopped; no web.tar",
+        "[('1.26', ('linux/amd64',)), ('1.27', ('linux/amd64',))]",
+        "'linux/amd64, linux/arm64/v8'",
+        'PRETTY_NAME="Didlab Demo Linux 12"',
+        "['containerd', 'crane', 'ctr', 'docker', 'podman', 'skopeo']",
+    ),
+    "06-shared-layers.ipynb": (
+        "[hello:1.0, hello:1.1, oci:1.0]",
+        "[web:1.26, web:1.27]",
+        "added",
     ),
 }
+
+
+#: What a bar leaves behind. One shows where something takes longer than half a second.
+_BAR = re.compile(r".+: \d+% · .*")
+#: Bytes of the pictures that one notebook stores.
+_PICTURES = 150_000
 
 
 def _outputs(cell: Any) -> str:
     texts = []
     for output in cell.get("outputs", ()):
         assert output.output_type != "error", "\n".join(output.traceback)
-        texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+        text = output.get("text") or output.get("data", {}).get("text/plain", "")
+        if output.output_type == "display_data" and _BAR.fullmatch(text):
+            continue
+        texts.append(text)
     return "\n".join(texts)
+
+
+def _pictures(notebook: Any) -> list[list[bytes]]:
+    """The pictures that each cell has as output."""
+    return [
+        [
+            base64.b64decode(output.data["image/png"])
+            for output in cell.get("outputs", ())
+            if "image/png" in output.get("data", {})
+        ]
+        for cell in notebook.cells
+    ]
 
 
 def _costs(notebook: Any) -> dict[str, tuple[int, int]]:
@@ -88,6 +143,8 @@ def test_runs_and_shows_what_it_stores(
     for before, after in zip(stored.cells, executed.cells[1:], strict=True):
         if before.cell_type == "code":
             assert comparable(_outputs(after)) == comparable(_outputs(before)), before.source
+    drawn = [len(pictures) for pictures in _pictures(executed)[1:]]
+    assert drawn == [len(pictures) for pictures in _pictures(stored)]
     everything = "\n".join(_outputs(cell) for cell in executed.cells[1:])
     for text in SEEN[path.name]:
         assert text in everything
@@ -102,9 +159,66 @@ def test_stores_outputs_without_traces_of_a_machine(path: Path) -> None:
     # A rerun in order: 1, 2, 3 …
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     text = path.read_text(encoding="utf-8")
-    for trace in (str(ROOT), str(Path.home()) + "/", "/tmp/", "/home/", "C:\\\\Users"):
+    home = f"{Path.home()}/"
+    homes = [] if home == "/root/" else [home]  # that one is a folder of images, too
+    for trace in (str(ROOT), *homes, "/tmp/", "/home/", "C:\\\\Users"):
         assert trace not in text
     nbformat.validate(notebook)
+    pictures = [picture for cell in _pictures(notebook) for picture in cell]
+    assert sum(map(len, pictures)) <= _PICTURES
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+#: What the reader of each notebook changes in its first cell, to look at another place.
+ELSEWHERE = {
+    "01-first-look.ipynb": (
+        ("didlab.sandbox()", 'didlab.Registry("HOST", trust_env=False)'),
+        ('"demo/web", "1.27"', '"demo/web", "1.26"'),
+    ),
+    "03-what-changed.ipynb": (
+        ('f"{hub.host}/shop/api:2.0"', '"HOST/demo/web:1.26"'),
+        ('f"{hub.host}/shop/api:2.1"', '"HOST/demo/web:1.27"'),
+    ),
+    "04-audit-a-fleet.ipynb": (
+        ('f"{hub.host}/shop/{name}:*"', 'f"HOST/demo/{name}:*"'),
+        (
+            '("base", "api", "worker", "web", "proxy", "batch", "tools")',
+            '("web", "hello", "single")',
+        ),
+    ),
+    "05-proxies-mirrors-offline.ipynb": (
+        ('f"{hub.host}/demo/web:1.26"', '"HOST/demo/hello:1.1"'),
+        ('f"{hub.host}/demo/web:1.27"', '"HOST/demo/web:1.26"'),
+        ('[f"http://{mirror.host}"]', '["http://127.0.0.1:1"]'),
+    ),
+    "06-shared-layers.ipynb": (
+        (
+            'f"{hub.host}/demo/{name}"',
+            'f"HOST/demo/{name}"',
+        ),
+        ('"web:1.26", "web:1.27"', '"single:1.0", "web:1.27"'),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_runs_elsewhere_when_its_first_cell_says_so(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/amd64")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    with DemoServer() as server:
+        for old, new in ELSEWHERE[name]:
+            assert first.source.count(old) == 1, old
+            first.source = first.source.replace(old, new.replace("HOST", server.host))
+        _run(notebook, tmp_path)
+        asked = [path for _, path, _ in server.requests]
+    assert any("/manifests/" in path for path in asked)
+    assert any("/blobs/" in path for path in asked)
 
 
 @pytest.mark.filterwarnings("default")
@@ -126,10 +240,11 @@ def test_where_did_the_space_go_holds_for_another_image(
     text = "\n".join(_outputs(cell) for cell in notebook.cells)
     assert "demo-web_1.26-1_arm64.deb" in text
     costs = _costs(notebook)
-    assert len(costs) == 6
+    assert len(costs) == 7
     requests, size = costs["list all files"]
     assert requests == 3 + 7  # index, manifest, config; each layer once
     assert 2_000_000 < size < 2_200_000
     assert costs["list the changes"] == costs["read os-release and passwd"] == (0, 0)
+    assert costs["draw the files"] == (0, 0)
     assert costs["read what is gone"][0] == 1
     assert costs["list all files again"][0] == 1
