@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from rig.lab import big_image, lab
 from rig.loaders import _containerd, _dockerd, _podman, ctr, dockerd, podman
 from rig.proxies import http_proxy, http_proxy_auth, socks_proxy, socks_proxy_auth
@@ -21,6 +22,10 @@ from rig.registries import (
 
 from didlab.blobs import store as stores
 from didlab.blobs.store import BlobStore
+
+# How long an example takes says how busy the machine is. Pytest's own timeout ends what hangs.
+settings.register_profile("didlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("didlab")
 
 #: Fuzzing is on demand, and needs atheris, which has no wheels for every Python.
 collect_ignore = ["fuzz"]

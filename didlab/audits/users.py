@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from didlab.audits import accounts
 from didlab.audits.accounts import Account
+from didlab.audits.holding import holding
 from didlab.errors import DidlabError, PathError, PathNotFound, UnsafeContent
-from didlab.files.wellknown import One
+from didlab.files.looks import Facts, Look
 from didlab.views import frames
 
 if TYPE_CHECKING:
@@ -16,22 +17,53 @@ if TYPE_CHECKING:
     from didlab.files.kept import Merged
     from didlab.model.inside import Layers
 
+__all__ = ["ShadowLook", "frame", "rows"]
+
 _PASSWD, _GROUP, _SHADOW = b"/etc/passwd", b"/etc/group", b"/etc/shadow"
 
 
+class ShadowLook(Look):
+    """What kind of password each user has; hashes are not kept, as the file itself would be.
+
+    Facts are pairs: a user's name, and ``locked``, ``hashed`` or ``empty``.
+    """
+
+    name = "shadow 1"
+    most = accounts.LIMIT
+
+    def wants(self, path: bytes, size: int) -> bool:
+        """Whether it is the shadow file."""
+        return path == _SHADOW and 0 < size <= self.most
+
+    def maybe(self, paths: bytes) -> bool:
+        """Whether it may be among the paths."""
+        return b"etc/shadow" in paths
+
+    def facts(self, path: bytes, content: bytes) -> Facts:
+        """Return a pair for each user."""
+        del path
+        return [list(pair) for pair in accounts.shadow(content).items()]
+
+
 def frame(layers: Layers, reference: str) -> pd.DataFrame:
-    """Return the table ``users``. Raises as `Layers.merged`."""
+    """Return the table ``users``. Raises as `Layers.learn`."""
     return frames.frame("users", rows(layers), reference=reference)
 
 
 def rows(layers: Layers) -> list[tuple[Any, ...]]:
     """Return the rows of the table, in the order of passwd."""
-    merged = layers.merged(capture=One(_SHADOW, accounts.LIMIT))
+    look = ShadowLook()
+    told = layers.learn([look])[look.name]
+    merged = layers.merged()
     found = accounts.accounts(_content(layers, merged, _PASSWD))
     if not found:
         return []
     groups = accounts.groups(_content(layers, merged, _GROUP))
-    passwords = accounts.shadow(_content(layers, merged, _SHADOW))
+    shadow = next((one for one in holding(layers, look, told) if one.path == _SHADOW), None)
+    if shadow is not None:
+        passwords = _passwords(told[shadow.layer][shadow.key])
+    else:  # behind a link, or too large to be looked at
+        passwords = accounts.shadow(_content(layers, merged, _SHADOW))
     numbers: dict[int, str] = {}
     member: dict[str, list[str]] = {}
     for name, (gid, members) in groups.items():
@@ -55,6 +87,16 @@ def rows(layers: Layers) -> list[tuple[Any, ...]]:
             )
         )
     return made
+
+
+def _passwords(facts: Facts) -> dict[str, str]:
+    """Return what facts tell; what is none of ours is left out."""
+    found: dict[str, str] = {}
+    for fact in facts:
+        match fact:
+            case [str(name), "locked" | "hashed" | "empty" as kind]:
+                found[name] = kind
+    return found
 
 
 def _content(layers: Layers, merged: Merged, path: bytes) -> bytes:

@@ -338,7 +338,7 @@ def test_shared_layers_are_read_once(registry: Registry) -> None:
     d = repo["1"].diff(f"{registry.host}/audits/diff:2")
     assert told(d.files()) == {"/x": ("changed", "content"), "/y": ("added", None)}
     requests = repo.registry.requests()
-    asked = Counter(requests[requests["path"].str.contains("/blobs/")]["path"])
+    asked = Counter(requests[requests["path"].str.contains("/audits/diff/blobs/")]["path"])
     assert max(asked.values()) == 1
     assert len(asked) == 4 + 2  # layers and configs
 
@@ -493,6 +493,37 @@ def test_packages(server: FaultServer) -> None:
     back = two.diff(one).packages()
     assert set(back[back["name"] == "up"]["change"]) == {"downgraded"}
     assert len(one.diff(one).packages()) == 0
+
+
+def test_packages_of_two_platforms(server: FaultServer) -> None:
+    """A package that is there for both machines is no difference; nor do others get lost."""
+
+    def image(tag: str, platform: str, *paragraphs: bytes) -> didlab.Manifest:
+        layers = [{"var/lib/dpkg/status": b"".join(paragraphs)}]
+        server.add_image("lab/app", tag, make_image(layers, platform))
+        return didlab.open(f"{server.host}/lab/app:{tag}", trust_env=False)
+
+    one = image(
+        *("1", "linux/amd64"),
+        *(paragraph("a", "1"), paragraph("b", "1"), paragraph("all", "1", architecture="all")),
+        *(paragraph("both", "1"), paragraph("both", "1", architecture="i386")),
+    )
+    two = image(
+        *("2", "linux/arm64"),
+        *(paragraph("a", "1", architecture="arm64"), paragraph("b", "2", architecture="arm64")),
+        *(paragraph("all", "2", architecture="all"), paragraph("c", "1", architecture="arm64")),
+        paragraph("both", "1", architecture="arm64"),
+    )
+    df = one.diff(two).packages()
+    rows = df[["name", "architecture", "change"]].astype(object)
+    assert set(rows.itertuples(index=False, name=None)) == {
+        ("all", "all", "upgraded"),
+        ("b", "arm64", "upgraded"),
+        ("c", "arm64", "added"),
+        ("both", "amd64", "removed"),
+        ("both", "i386", "removed"),
+        ("both", "arm64", "added"),
+    }
 
 
 def test_several_versions_of_a_package(server: FaultServer) -> None:

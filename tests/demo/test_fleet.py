@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rig import processes
 
 import didlab
 from didlab.demo import bases, fleet, shop
 from didlab.demo.content import digest_of
 from didlab.demo.images import repositories
-from rig import processes
 
 TAGS = {
     "shop/api": ["1.0", "1.1", "2.0", "2.1", "latest"],

@@ -127,6 +127,7 @@ class Diff:
             known), before : text, after : text (versions), layer_before : Int64,
             layer_after : Int64 (positions of the layers that brought them). Sorted by ecosystem
             and name. Versions are ordered as dpkg, rpm, apk, PEP 440 and Semantic Versioning do.
+            Between platforms, a package for one and for the other is the same package.
 
         Raises
         ------
@@ -140,7 +141,8 @@ class Diff:
         from didlab.audits.packages import installed
 
         sides = self._sides(Manner(progress, keep))
-        rows = packages.rows(*(installed(side.layers) for side in sides))
+        across = sides[0].machine != sides[1].machine
+        rows = packages.rows(*(installed(side.layers) for side in sides), across=across)
         return self._frame("diff_packages", rows)
 
     def config(self) -> pd.DataFrame:
@@ -286,6 +288,10 @@ class Diff:
         from didlab.audits.diff import comparing, files
         from didlab.files.merge import merge
 
+        for image in (self._before, self._after):
+            found = image._image()
+            if not found.is_image:
+                raise image._snapshot.not_an_image(found)
         before, after = self._sides(manner)
         if before.layers._names == after.layers._names:
             nothing = merge([])

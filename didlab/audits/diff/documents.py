@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from didlab.audits.secrets.texts import hidden
 from didlab.oci.config import ImageConfig
 from didlab.views import secrets
 
@@ -64,7 +65,7 @@ def _shown(key: str, value: str | None) -> str | None:
     if value is None:
         return None
     # More than is shown is looked at: no cut goes through what tells a secret from other text.
-    shown = secrets.masked(key.partition(".")[2], value[: 2 * _LONGEST])
+    shown = hidden(secrets.masked(key.partition(".")[2], value[: 2 * _LONGEST]))
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
 

@@ -81,7 +81,10 @@ def inside(before: Side, after: Side) -> dict[str, Any]:
     if _told(before) and _told(after):
         from didlab.audits.packages import installed
 
-        found["packages"] = packages.rows(*(installed(side.layers) for side in (before, after)))
+        found["packages"] = packages.rows(
+            *(installed(side.layers) for side in (before, after)),
+            across=before.machine != after.machine,
+        )
     return found
 
 

@@ -11,17 +11,24 @@ from didlab.audits.packages import Installed
 
 #: Ecosystem, name and architecture.
 Key: TypeAlias = tuple[str, str, str | None]
-#: Version and layer of what is there.
+#: What is there: versions, each with its layer.
+Packages: TypeAlias = dict[Key, dict[str, int]]
+#: Version and layer of one of them.
 There: TypeAlias = tuple[str, int]
 
 
-def rows(before: Iterable[Installed], after: Iterable[Installed]) -> list[tuple[Any, ...]]:
+def rows(
+    before: Iterable[Installed], after: Iterable[Installed], *, across: bool = False
+) -> list[tuple[Any, ...]]:
     """Return the rows of ``diff_packages``, sorted.
 
     Of several versions of one package those in common are left out, the others matched in
-    order.
+    order. Of images for different platforms (``across``) a package that each has for another
+    architecture is the same one.
     """
     old, new = _by_key(before), _by_key(after)
+    if across:
+        old = _as_there(old, new)
     made: list[tuple[Any, ...]] = []
     for key in sorted(old.keys() | new.keys(), key=lambda key: (*key[:2], key[2] or "")):
         one, two = old.get(key, {}), new.get(key, {})
@@ -38,9 +45,27 @@ def rows(before: Iterable[Installed], after: Iterable[Installed]) -> list[tuple[
     return made
 
 
-def _by_key(installed: Iterable[Installed]) -> dict[Key, dict[str, int]]:
+def _as_there(old: Packages, new: Packages) -> Packages:
+    """Return packages under the architecture that the other side has them for."""
+    theirs: dict[tuple[str, str], set[str | None]] = {}
+    ours: dict[tuple[str, str], set[str | None]] = {}
+    for side, other, found in ((old, new, ours), (new, old, theirs)):
+        for key in side:
+            if key not in other:
+                found.setdefault(key[:2], set()).add(key[2])
+    made: Packages = {}
+    for key, versions in old.items():
+        alone = ours.get(key[:2], set()), theirs.get(key[:2], set())
+        if key not in new and [len(side) for side in alone] == [1, 1]:
+            made[key[0], key[1], next(iter(alone[1]))] = versions
+        else:
+            made[key] = versions
+    return made
+
+
+def _by_key(installed: Iterable[Installed]) -> Packages:
     """Return versions with their layers; a package without one is there, too."""
-    found: dict[Key, dict[str, int]] = {}
+    found: Packages = {}
     for package, _, layer in installed:
         key = (package.ecosystem, package.name, package.architecture)
         versions = found.setdefault(key, {})

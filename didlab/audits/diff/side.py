@@ -33,6 +33,12 @@ class Side:
         """Its file system. Costs what `Manifest.files` does."""
         return self.layers.merged()
 
+    @property
+    def machine(self) -> tuple[str, str]:
+        """What it runs on. Costs the manifest and the config."""
+        config = self.image._config()
+        return config.architecture, config.variant
+
     def known(self) -> bool:
         """Whether the file system is known without asking anybody."""
         if "merged" in self.__dict__:

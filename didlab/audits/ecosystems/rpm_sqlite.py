@@ -68,6 +68,8 @@ def _rows(connection: sqlite3.Connection, content: bytes) -> Iterator[bytes | Pa
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000)
+    if not hasattr(connection, "deserialize"):  # SQLite may be built without it
+        raise invalid("rpmdb.sqlite cannot be read: this Python's SQLite has no deserialize")
     connection.deserialize(content)
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}").close()

@@ -47,19 +47,34 @@ def _config(image: ImageView) -> dict[str, Any]:
 
 
 def _command(words: tuple[str, ...]) -> str | None:
-    return secrets.mask(" ".join(words)) or None
+    return _hidden(" ".join(words)) or None
+
+
+def _hidden(text: str) -> str:
+    """Return text without what the check ``secrets`` finds in it."""
+    from didlab.audits.secrets.texts import hidden
+
+    return hidden(text)
 
 
 def _labels(image: ImageView) -> Iterator[dict[str, Any]]:
     """Yield the labels: name : text, value : text (secrets hidden)."""
     for name, value in image.config().labels.items():
-        yield {"name": name, "value": secrets.masked(name, str(value))}
+        yield {"name": name, "value": _hidden(secrets.masked(name, str(value)))}
 
 
 def _layers(image: ImageView) -> Any:
-    made = image.layers().rename(columns={"digest": "layer_digest"})
+    return _without(image.layers().rename(columns={"digest": "layer_digest"}))
+
+
+def _waste(image: ImageView) -> Any:
+    return _without(image.waste())
+
+
+def _without(made: Any) -> Any:
+    """Hide secrets in the commands that made the layers."""
     made["created_by"] = [
-        secrets.mask(text) if isinstance(text, str) else None for text in made["created_by"]
+        _hidden(text) if isinstance(text, str) else None for text in made["created_by"]
     ]
     return made
 
@@ -133,6 +148,12 @@ def _secret_looks() -> tuple[Look, ...]:
     return (SecretsLook(),)
 
 
+def _user_looks() -> tuple[Look, ...]:
+    from didlab.audits.users import ShadowLook
+
+    return (ShadowLook(),)
+
+
 def _certificate_looks() -> tuple[Look, ...]:
     from didlab.audits.certificates import CertificatesLook
 
@@ -168,8 +189,8 @@ CHECKS: Mapping[str, Check] = {
         _made("packages", _packages, _packages_looks),
         _made("secrets", lambda image: image.secrets(), _secret_looks),
         _made("setuid", lambda image: image.setuid()),
-        _made("users", lambda image: image.users()),
+        _made("users", lambda image: image.users(), _user_looks),
         _made("certificates", lambda image: image.certificates(), _certificate_looks),
-        _made("waste", lambda image: image.waste()),
+        _made("waste", _waste),
     )
 }

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from didlab.errors import LimitExceeded, MalformedContent, printable
+from didlab.views import secrets
 from didlab.views.frames import SCHEMAS
 
 #: Rows that one check may return of one image.
@@ -69,7 +70,7 @@ class Result:
 def told(error: BaseException) -> str:
     """Return an error as a report has it."""
     try:
-        text = str(error)
+        text = secrets.mask(str(error)[:4096])
     except Exception:  # noqa: BLE001 - an error of somebody's own, that cannot say what it is
         text = ""
     return printable(f"{type(error).__name__}: {text}" if text else type(error).__name__, 500)

@@ -37,8 +37,9 @@ class SecretsLook(Look):
         return size <= _NAMED and credentials.rule_of(path) is not None
 
     def sieve(self, path: bytes, size: int) -> Sieve:
-        """Return what keeps the content of text, and else the first bytes."""
-        return _Text()
+        """Return what keeps the content of text, and else what tells a file's kind."""
+        rule = credentials.rule_of(path)
+        return _Text(credentials.HEAD if rule is not None and rule.head is not None else 0)
 
     def facts(self, path: bytes, content: bytes) -> Facts:
         """Return a row for each secret."""
@@ -46,10 +47,14 @@ class SecretsLook(Look):
 
 
 class _Text:
-    """Keeps what is text; of everything else only as much as tells what it is."""
+    """Keeps what is text; of everything else ``head`` bytes.
 
-    def __init__(self) -> None:
+    None where no rule is about them: without the NUL behind them they would be searched as text.
+    """
+
+    def __init__(self, head: int) -> None:
         self.over = False
+        self._head = head
         self._content = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -57,7 +62,7 @@ class _Text:
         known = len(self._content)
         self._content += data
         if known < _FIRST and _is_binary(self._content):
-            del self._content[credentials.HEAD :]
+            del self._content[self._head :]
             self.over = True
 
     def finish(self) -> bytes:

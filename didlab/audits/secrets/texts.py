@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from didlab.audits.secrets import assignments, commands, keys, tokens
@@ -14,7 +15,7 @@ from didlab.audits.secrets.rule import Finding, Span, named, redacted
 from didlab.views import secrets
 from didlab.views.secrets import is_name
 
-__all__ = ["Hider", "Place", "of_command", "of_pairs", "of_step"]
+__all__ = ["Hider", "Place", "hidden", "of_command", "of_pairs", "of_step"]
 
 #: What is looked at of one command, and shown of it.
 _LOOKED = 256 * 1024
@@ -116,6 +117,16 @@ def _places(content: bytes, spans: Iterable[Span], where: str) -> list[Place]:
         )
         for one in findings
     ]
+
+
+@lru_cache(maxsize=512)
+def hidden(text: str) -> str:
+    """Return text of a config without what `of_step` and `of_command` would find in it.
+
+    For tables that go from hand to hand; cut at 4096 characters. More than `didlab.views.secrets`
+    hides, and slower.
+    """
+    return Hider(())(text)
 
 
 class Hider:
