@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["LIMIT", "Account", "accounts", "groups", "shadow"]
+__all__ = ["LIMIT", "Account", "accounts", "groups", "is_whole", "shadow"]
 
 #: Bytes of each file that are read, and entries.
 LIMIT = 8 * 1024 * 1024
@@ -59,6 +59,11 @@ def shadow(content: bytes) -> dict[str, str]:
     for name, password, *_ in _lines(content, 2):
         found.setdefault(name, _kind(password))
     return found
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether all of a file is read: behind the limits a user could hide."""
+    return len(content) <= LIMIT and content.count(b"\n") < _ENTRIES
 
 
 def _kind(password: str) -> str:

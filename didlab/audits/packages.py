@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from didlab.audits import distribution
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("didlab")
+#: Packages of one file that are worth remembering, and not too many to.
+_REMEMBERED = range(50, 5000)
 
 
 class Installed(NamedTuple):
@@ -116,10 +119,21 @@ def _name(package: Package) -> tuple[str, str, str | None]:
 
 
 def _read(told: Sequence[dict[bytes, Any]], layer: int, key: bytes) -> Found:
+    facts = told[layer][key]
     try:
-        return found(told[layer][key])
+        if len(facts) in _REMEMBERED:
+            return _remembered(tuple(map(tuple, facts)))
+        return found(facts)
     except MalformedContent as error:
         return Found(None, [], [error.message])
+    except TypeError:
+        return Found(None, [], ["no facts about packages"])
+
+
+@lru_cache(maxsize=64)
+def _remembered(facts: tuple[tuple[Any, ...], ...]) -> Found:
+    """Return what facts mean; the images of a fleet have most databases in common."""
+    return found(list(facts))
 
 
 def distro(layers: Layers) -> Distro | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from didlab.audits import accounts
 from didlab.audits.accounts import Account
 from didlab.audits.holding import holding
-from didlab.errors import DidlabError, PathError, PathNotFound, UnsafeContent
+from didlab.errors import DidlabError, LimitExceeded, PathError, PathNotFound, UnsafeContent
 from didlab.files.looks import Facts, Look
 from didlab.views import frames
 
@@ -42,16 +42,25 @@ class ShadowLook(Look):
     def facts(self, path: bytes, content: bytes) -> Facts:
         """Return a pair for each user."""
         del path
+        if not accounts.is_whole(content):
+            return []
         return [list(pair) for pair in accounts.shadow(content).items()]
 
 
 def frame(layers: Layers, reference: str) -> pd.DataFrame:
-    """Return the table ``users``. Raises as `Layers.learn`."""
+    """Return the table ``users``. Raises as `rows`."""
     return frames.frame("users", rows(layers), reference=reference)
 
 
 def rows(layers: Layers) -> list[tuple[Any, ...]]:
-    """Return the rows of the table, in the order of passwd."""
+    """Return the rows of the table, in the order of passwd.
+
+    Raises
+    ------
+    LimitExceeded
+        passwd, group or shadow has more than is read.
+    As `Layers.learn`.
+    """
     look = ShadowLook()
     told = layers.learn([look])[look.name]
     merged = layers.merged()
@@ -104,7 +113,16 @@ def _content(layers: Layers, merged: Merged, path: bytes) -> bytes:
         content = layers.at(path, merged)
     except (PathNotFound, PathError, UnsafeContent):
         return b""
-    return content.read_at(0, min(content.size, accounts.LIMIT))
+    raw = content.read_at(0, min(content.size, accounts.LIMIT + 1))
+    if not accounts.is_whole(raw):
+        shown = path.decode()
+        raise LimitExceeded(
+            f"{shown} has {content.size:,} bytes, more than is read of it: users could hide there",
+            what=f"bytes or lines of {shown}",
+            limit=accounts.LIMIT,
+            seen=content.size,
+        )
+    return raw
 
 
 def _since(layers: Layers, merged: Merged, found: dict[str, Account]) -> dict[str, int]:

@@ -197,12 +197,14 @@ class ImageAudits(ImageComparing):
 
         Raises
         ------
+        LimitExceeded
+            passwd, group or shadow has more than 8 MiB or 100,000 lines.
         As `files`.
 
         Notes
         -----
-        Costs what `files` does, and a request for ``/etc/shadow`` where the layers were listed
-        before. What is no entry is left out, as libc does.
+        Costs what `files` does, and once a request for each ``/etc/shadow`` in layers that were
+        listed before. What is no entry is left out, as libc does.
         """
         from didlab.audits import users
 

@@ -12,10 +12,11 @@ from rig.faults import FaultServer
 from rig.images import OCI_CONFIG, make_artifact, make_image, sha256, write_layout
 
 import didlab
+from didlab.audits import packages
 from didlab.audits.ecosystems import rpm_sqlite
 from didlab.audits.secrets.look import SecretsLook
 from didlab.blobs.store import BlobStore
-from didlab.errors import NotAnImage, PackagesInvalid
+from didlab.errors import InvalidArgument, LimitExceeded, NotAnImage, PackagesInvalid
 from didlab.files import blocks, kept
 from didlab.sources.cached import shared
 
@@ -172,3 +173,43 @@ def test_a_sqlite_without_deserialize(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: Poor())
     with pytest.raises(PackagesInvalid, match="deserialize"):
         list(rpm_sqlite.packages(b"SQLite format 3\0" + bytes(600)))
+
+
+def test_a_checkpoint_of_nothing_but_brackets(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text("[" * 200_000 + "\n")
+    with pytest.raises(InvalidArgument, match="no checkpoint"):
+        didlab.audit([layout_with(tmp_path / "layout")], ["config"], resume=path)
+    assert path.stat().st_size == 200_001
+
+
+def test_a_database_in_common_is_understood_once(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = "".join(
+        f"Package: p{n}\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\n"
+        for n in range(100)
+    )
+    for number in range(4):
+        layers = [{"var/lib/dpkg/status": status.encode()}, {"x": str(number).encode()}]
+        server.add_image("lab/app", str(number), make_image(layers))
+    asked: list[int] = []
+    own = packages.found
+    monkeypatch.setattr(packages, "found", lambda facts: (asked.append(len(facts)), own(facts))[1])
+    packages._remembered.cache_clear()
+    report = didlab.audit([f"{server.host}/lab/app:{n}" for n in range(4)], ["packages"], workers=1)
+    assert len(report["packages"]) == 400
+    assert asked == [100]
+
+
+@pytest.mark.parametrize("file", ["passwd", "group", "shadow"])
+@pytest.mark.parametrize("filling", [b"#\n" * 100_001, b"#" * (8 * 1024 * 1024) + b"\n"])
+def test_no_user_hides_behind_a_limit(server: FaultServer, file: str, filling: bytes) -> None:
+    members = {"etc/group": b"root:x:0:\n", **ACCOUNTS}
+    members[f"etc/{file}"] = filling + members[f"etc/{file}"]
+    server.add_image("lab/app", "1", make_image([members]))
+    name = f"{server.host}/lab/app:1"
+    with pytest.raises(LimitExceeded, match=f"/etc/{file} has"):
+        didlab.open(name, trust_env=False).users()
+    judged = didlab.policy([name], ["no-empty-password"])
+    assert not judged["passed"].any()

@@ -96,17 +96,19 @@ def found(facts: Facts) -> Found:
     MalformedContent
         They are no such facts.
     """
-    result = Found(None, [], [])
+    kind: str | None = None
+    packages: list[Package] = []
+    problems: list[str] = []
     for row in facts:
         match row:
             case ["problem", str(problem)]:
-                result.problems.append(problem)
-            case [str(kind), *fields] if kind in _PARSERS:
-                result = result._replace(kind=kind)
-                result.packages.append(Package.from_fact(fields))
+                problems.append(problem)
+            case [str(named), *fields] if named in _PARSERS:
+                kind = named
+                packages.append(Package.from_fact(fields))
             case _:
                 raise MalformedContent("no facts about packages")
-    return result
+    return Found(kind, packages, problems)
 
 
 def kind_of(path: bytes, size: int) -> str | None:
