@@ -69,7 +69,20 @@ def rows(listed: Sequence[Installed], where: Distro | None) -> list[tuple[Any, .
 
 
 def installed(layers: Layers) -> list[Installed]:
-    """Return the packages of the merged file system.
+    """Return the packages of the merged file system; a warning says what could not be read.
+
+    Raises
+    ------
+    As `Layers.learn`.
+    """
+    listed, problems = read(layers)
+    for problem in problems:
+        _log.warning("packages: %s", problem)
+    return listed
+
+
+def read(layers: Layers) -> tuple[list[Installed], list[str]]:
+    """Return the packages of the merged file system, and of each file what could not be read.
 
     Raises
     ------
@@ -79,18 +92,15 @@ def installed(layers: Layers) -> list[Installed]:
     told = layers.learn([look])[look.name]
     seen: set[tuple[int, bytes]] = set()
     listed: list[Installed] = []
+    problems: list[str] = []
     for held in holding(layers, look, told):
         now = _read(told, held.layer, held.key)
         listed += _since(told, held, now)
         if now.problems and (held.layer, held.key) not in seen:
             seen.add((held.layer, held.key))
-            _log.warning(
-                "packages: %s of layer %d: %s",
-                names.shown(held.path),
-                held.layer,
-                printable("; ".join(now.problems), 500),
-            )
-    return listed
+            told_of = f"{names.shown(held.path)} of layer {held.layer}"
+            problems.append(f"{told_of}: {printable('; '.join(now.problems), 500)}")
+    return listed, problems
 
 
 def _since(told: Sequence[dict[bytes, Any]], held: Held, now: Found) -> Iterator[Installed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,12 @@ from rig.faults import FaultServer
 from rig.images import make_image
 
 import didlab
+from didlab.audits.ecosystems import look
+from didlab.audits.fleet.checkpoint import Checkpoint
 from didlab.audits.fleet.policies import load
+from didlab.audits.fleet.results import Result
 from didlab.audits.fleet.rules import RULES, _bytes
-from didlab.errors import ConfigError, InvalidArgument, PathNotFound
+from didlab.errors import ConfigError, InvalidArgument, MalformedContent, PathNotFound
 
 BASE = {
     "etc/os-release": b'ID=debian\nVERSION_ID="9"\nPRETTY_NAME="Debian 9"\n',
@@ -123,6 +127,92 @@ def test_a_check_that_failed_has_not_passed(names: list[str]) -> None:
     frame = didlab.policy(names[1], [didlab.rule(breaks), "no-root"], trust_env=False)
     assert frame["passed"].tolist() == [False, True]
     assert frame["evidence"][0] == "not checked: ValueError: no"
+
+
+DAMAGED = BASE["var/lib/dpkg/status"] + b"Package: netcat\nStatus: install ok installed\n\n"
+GOOD = b"Package: libc6\nVersion: 2.36\nArchitecture: amd64\n\n"
+
+
+def serve_partly(server: FaultServer, status: bytes) -> list[str]:
+    """Serve an image with two databases of packages, one of them damaged, and one without."""
+    bad = {"var/lib/dpkg/status": status, "var/lib/dpkg/status.d/libc6": GOOD}
+    server.add_image("lab/partly", "1", make_image([bad]))
+    server.add_image("lab/whole", "1", make_image([{"var/lib/dpkg/status.d/libc6": GOOD}]))
+    return [f"{server.host}/lab/partly:1", f"{server.host}/lab/whole:1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "says"),
+    [
+        (DAMAGED, ["libc6", "telnet"], "netcat has no Version"),
+        (b"\xff\0 no database\n", ["libc6"], "it has no Package"),
+        (DAMAGED + b"\n" * 500, ["libc6"], "larger than the"),
+    ],
+)
+def test_what_could_be_read_in_part_has_not_passed(
+    status: bytes, found: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "_DATABASE_LIMIT", 400)
+    resume = tmp_path / "audit.jsonl"
+    with FaultServer() as server:
+        names = serve_partly(server, status)
+        # The second time errors are tried again, and nothing comes twice.
+        for _ in range(2):
+            report = didlab.audit(names, ["packages", "os"], resume=resume, trust_env=False)
+            frame = report["packages"]
+            assert frame["name"].dropna().tolist() == [*found, "libc6"]
+            assert frame["error"].notna().tolist() == [*[False] * len(found), True, False]
+            error = frame["error"][len(found)]
+            assert error.startswith("PackagesInvalid: /var/lib/dpkg/status of layer 0: ")
+            assert says in error
+            assert report.errors[["reference", "check", "error"]].values.tolist() == [
+                [names[0], "packages", error]
+            ]
+        (partly,) = (one for one in report.as_completed() if one.reference == names[0])
+        assert partly.errors == {"packages": error}
+        assert len(partly["packages"]) == len(found) + 1
+        judged = report.policy(
+            [
+                didlab.rule("no-package", package="nc*"),
+                didlab.rule("no-package", package="lib*", name="no-lib"),
+                didlab.rule("os-supported", unknown=True),
+            ]
+        )
+    assert judged["passed"].tolist() == [False, False, True, True, False, True]
+    assert judged["evidence"][0] == f"not checked in full: {error}"
+    # What was found is said first.
+    assert judged["evidence"][1] == f"libc6 2.36; not checked in full: {error}"
+    assert judged["evidence"][4] == "libc6 2.36"
+
+
+def test_of_several_damaged_databases_the_first_is_told() -> None:
+    files = {f"var/lib/dpkg/status.d/{name}": b"Package: a\n\n" for name in ("a", "b")}
+    with FaultServer() as server:
+        server.add_image("lab/none", "1", make_image([files]))
+        report = didlab.audit(f"{server.host}/lab/none:1", ["packages"], trust_env=False)
+        judged = report.policy(didlab.rule("no-package", package="x"))
+    (error,) = report["packages"]["error"]
+    assert error.startswith("PackagesInvalid: 2 files cannot be read in full, first /var/lib/dpkg/")
+    # No row at all is no part.
+    assert judged["evidence"].tolist() == [f"not checked: {error}"]
+
+
+def test_a_checkpoint_keeps_what_was_read_in_part(tmp_path: Path) -> None:
+    resume = tmp_path / "audit.jsonl"
+    with FaultServer() as server:
+        name = serve_partly(server, DAMAGED)[0]
+        report = didlab.audit(name, ["packages", "os"], resume=resume, trust_env=False)
+    (line,) = (json.loads(line) for line in resume.read_text().splitlines()[1:])
+    kept = Result.from_json(line["checks"]["packages"])
+    assert (kept.rows, kept.error) == (2, report.errors["error"][0])
+    assert kept.columns["name"] == ["libc6", "telnet"]
+    assert Result.from_json(kept.to_json()) == kept
+    with pytest.raises(MalformedContent):
+        Result.from_json({**kept.to_json(), "rows": 3})
+    checkpoint = Checkpoint(resume)
+    keys = {name: told["key"] for name, told in line["checks"].items()}
+    assert list(checkpoint.known(line["digest"], keys)) == ["os"]
+    checkpoint.close()
 
 
 @pytest.mark.parametrize(

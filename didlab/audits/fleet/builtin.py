@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from didlab.audits.fleet.check import Check
-from didlab.audits.fleet.results import Columns
+from didlab.audits.fleet.results import Columns, told
+from didlab.errors import PackagesInvalid
 from didlab.files.looks import Look
 from didlab.views import secrets
 from didlab.views.frames import SCHEMAS
@@ -121,16 +122,24 @@ def _os(image: ImageView) -> dict[str, Any]:
 
 
 def _packages(image: ImageView) -> Columns:
-    """List the packages, as `Manifest.packages`, without a DataFrame for each image."""
+    """List the packages, as `Manifest.packages`, without a DataFrame for each image.
+
+    What of their files could not be read is an error beside them.
+    """
     from didlab.audits import packages
 
     layers = image._inside()
     where = packages.distro(layers)
-    rows = [_row(one, where) for one in packages.installed(layers)]
+    listed, problems = packages.read(layers)
+    rows = [_row(one, where) for one in listed]
     # As `packages.rows` sorts.
     rows.sort(key=lambda row: (row[0], row[1], row[2] or "", row[7], row[3] or ""))
     names = [column.name for column in SCHEMAS["packages"]]
-    return Columns({name: [row[at] for row in rows] for at, name in enumerate(names)})
+    columns = Columns({name: [row[at] for row in rows] for at, name in enumerate(names)})
+    if problems:
+        more = f"{len(problems)} files cannot be read in full, first " if problems[1:] else ""
+        columns.error = told(PackagesInvalid(more + problems[0]))
+    return columns
 
 
 @lru_cache(maxsize=30_000)

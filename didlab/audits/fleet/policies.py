@@ -43,8 +43,8 @@ def policy(images: Report | What, rules: Rules, **options: Any) -> pd.DataFrame:
     DataFrame
         reference : text, platform : category, digest : text, rule : category,
         severity : category, passed : bool, evidence : text (what is against the image). What
-        could not be found out has not passed, and the evidence says why. Images stand in their
-        order, rules in theirs.
+        could not be found out, or not in full, has not passed, and the evidence says why. Images
+        stand in their order, rules in theirs.
 
     Raises
     ------
@@ -152,9 +152,9 @@ def _judged(report: Report, rules: list[Rule]) -> pd.DataFrame:
         image = _Subject(report, number)
         for position, one in enumerate(rules):
             error = report._why_not(number, one.needs)
-            if error is not None:
-                against: str | None = f"not checked: {error}"
-            else:
+            against: str | None = None
+            partly = error is not None and report._partly(number, one.needs)
+            if error is None or partly:
                 # Names differ where a rule is about names; all else is the image's own.
                 key = (
                     position,
@@ -163,6 +163,10 @@ def _judged(report: Report, rules: list[Rule]) -> pd.DataFrame:
                 if key[1] is None or key not in known:
                     known[key] = one.judge(image)
                 against = known[key]
+            if error is not None:
+                # What was found is against it; that nothing was is not for it.
+                why = f"not checked{' in full' if partly else ''}: {error}"
+                against = f"{against}; {why}" if against else why
             rows.append(
                 (
                     *(image.reference, image.platform, image.digest),

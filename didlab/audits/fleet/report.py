@@ -88,9 +88,10 @@ class Report(Mapping[str, "pd.DataFrame"]):
     """What `didlab.audit` found: ``report["packages"]`` is a DataFrame over all images.
 
     Each frame begins with reference, platform and digest, and ends with ``error``: a check that
-    failed for an image has one row with that, and so has an image that could not be looked at.
-    Numbers and truth values have nullable dtypes. Images stand in the order in which they were
-    named, whatever the order in which they were done.
+    failed for an image has one row with that, after those that it found in spite of it, and so
+    has an image that could not be looked at. Numbers and truth values have nullable dtypes.
+    Images stand in the order in which they were named, whatever the order in which they were
+    done.
 
     Attributes
     ----------
@@ -137,7 +138,7 @@ class Report(Mapping[str, "pd.DataFrame"]):
             for name, result in results.items():
                 if result.error is not None:
                     state.errors[name] = result.error
-                else:
+                if result.error is None or result.rows:
                     state.rows[name] = self._tables[name].add(result)
             state.seconds += seconds
             self._over(digest)
@@ -266,11 +267,12 @@ class Report(Mapping[str, "pd.DataFrame"]):
     def _parts(self, check: str, number: int) -> Iterator[Part]:
         found, state = self._images[number], self._state(number)
         about = (found.reference, found.platform, found.digest)
-        error = self._error(number) or state.errors.get(check)
+        failed = self._error(number)
+        if failed is None and check in state.rows:
+            yield Part(*about, *state.rows[check])
+        error = failed or state.errors.get(check)
         if error is not None:
             yield Part(*about, error=error)
-        elif check in state.rows:
-            yield Part(*about, *state.rows[check])
 
     def _rows(self, check: str, number: int) -> list[dict[str, Any]]:
         """Return the rows of a check about one image."""
@@ -278,7 +280,7 @@ class Report(Mapping[str, "pd.DataFrame"]):
         return list(self._tables[check].read(*found)) if found else []
 
     def _why_not(self, number: int, checks: Sequence[str]) -> str | None:
-        """Return why nothing is known of an image by some checks."""
+        """Return why nothing is known of an image by some checks, or not all."""
         state = self._state(number)
         if (error := self._error(number)) is not None:
             return error
@@ -288,6 +290,11 @@ class Report(Mapping[str, "pd.DataFrame"]):
             if name not in state.rows:
                 return "not looked at yet" if self.running else INTERRUPTED
         return None
+
+    def _partly(self, number: int, checks: Sequence[str]) -> bool:
+        """Whether there are rows of all these checks, though not all."""
+        state = self._state(number)
+        return self._error(number) is None and all(name in state.rows for name in checks)
 
     # --- while it runs -----------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ class Result:
     kinds : dict
         Name -> ``text category int float bool time json``; none where all values are missing.
     error : str or None
-        Why there is nothing.
+        Why there is nothing, or not all: rows may stand beside it.
     """
 
     rows: int = 0
@@ -45,9 +45,10 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        if self.error is not None:
+        if self.error is not None and not self.rows:
             return {"error": self.error}
-        return {"rows": self.rows, "columns": self.columns, "kinds": self.kinds}
+        made = {"rows": self.rows, "columns": self.columns, "kinds": self.kinds}
+        return made if self.error is None else {**made, "error": self.error}
 
     @classmethod
     def from_json(cls, found: Any) -> Result:
@@ -57,13 +58,16 @@ class Result:
         ------
         MalformedContent
         """
+        error = found.get("error") if isinstance(found, dict) else None
         match found:
-            case {"error": str(error)}:
+            case {"rows": int(rows), "columns": dict(columns), "kinds": dict(kinds)} if (
+                all(isinstance(values, list) and len(values) == rows for values in columns.values())
+                and KINDS.issuperset(kinds.values())
+                and isinstance(error, str | None)
+            ):
+                return cls(rows, columns, kinds, error)
+            case {"error": str(error)} if "rows" not in found:
                 return cls(error=error)
-            case {"rows": int(rows), "columns": dict(columns), "kinds": dict(kinds)} if all(
-                isinstance(values, list) and len(values) == rows for values in columns.values()
-            ) and KINDS.issuperset(kinds.values()):
-                return cls(rows, columns, kinds)
         raise MalformedContent("no result of a check")
 
 
@@ -95,11 +99,16 @@ def plain(value: Any, name: str, schema: str | None = None) -> Result:
         kind = known.get(label, kind) if kind or label in known else kind
         if kind:
             kinds[label] = kind
-    return Result(rows, made, kinds)
+    return Result(rows, made, kinds, value.error if isinstance(value, Columns) else None)
 
 
 class Columns(dict[str, list[Any]]):
-    """Whole columns, from checks that have them: no DataFrame on the way."""
+    """Whole columns, from checks that have them: no DataFrame on the way.
+
+    ``error`` says why they are not all there is; None where they are.
+    """
+
+    error: str | None = None
 
 
 def _columns(value: Any) -> dict[str, list[Any]]:
