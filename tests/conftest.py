@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,23 @@ __all__ = [
     "socks_proxy",
     "socks_proxy_auth",
 ]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """See to it that an interrupt of this process arrives.
+
+    It is ignored where a shell started the tests in its background. And it would be lost in a
+    collection of garbage, for which hypothesis has a callback: errors there are ignored.
+    """
+    gc.collect()
+    gc.disable()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -113,7 +113,12 @@ def test_as_the_disks_differ(tmp_path_factory: Any, one: Any, two: Any, shared_l
     assert not isinstance(before, str)
     assert not isinstance(after, str)
     d = didlab.diff(f"oci:{layout}:1", f"oci:{layout}:2")
-    found = told(d.files(content=True))
+    try:
+        found = told(d.files(content=True))
+    except errors.LinkLoop:
+        # A whiteout below a link that leads to itself: umoci takes it, the merge does not.
+        event("refused by us")
+        return
     # Parents that nobody states: whoever unpacks them gives them mode and owner.
     implied = {
         path

@@ -122,7 +122,11 @@ def test_as_what_is_missing_on_a_disk(tmp_path_factory: Any, stack: list[Layer])
         if content not in seen[-1]:
             there = [number for number in range(layer, len(stack)) if content in seen[number]]
             expected[content] = (layer, max(there, default=layer - 1) + 1)
-    df = didlab.open(f"oci:{layout}:{len(stack)}").waste()
+    try:
+        df = didlab.open(f"oci:{layout}:{len(stack)}").waste()
+    except errors.LinkLoop:
+        event("refused by us")  # as in test_diff
+        return
     assert df.attrs["wasted"] == 8 * len(expected)
     found = sorted(df[["layer", "by_layer"]].itertuples(index=False, name=None))
     assert found == sorted(expected.values())

@@ -246,6 +246,7 @@ def test_a_program_that_is_killed_while_it_compresses_leaves_no_target(lab, tmp_
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_it_compresses(image, tmp_path, monkeypatch):
     real = recode.recode
     begun = threading.Event()

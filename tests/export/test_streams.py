@@ -333,6 +333,7 @@ def test_didlab_load(server, socket, command):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_it_streams(server, image):
     server.rule(lambda r: r.path.endswith(server.image.layers[1]["digest"]), half_close_after(10))
     sink = Sink()

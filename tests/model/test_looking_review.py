@@ -326,6 +326,7 @@ def _listed(m: Manifest) -> None:
 # --- interrupts ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_nothing_behind(server: FaultServer, store: BlobStore) -> None:
     image = slow(3)
     m = opened(server, image)
