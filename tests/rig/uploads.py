@@ -168,7 +168,9 @@ class UploadCutter:
 
     def _serve(self, near: socket.socket) -> None:
         with near, contextlib.suppress(OSError), socket.create_connection(self._target) as far:
-            threading.Thread(target=self._back, args=(far, near), daemon=True).start()
+            over = threading.Event()
+            back = threading.Thread(target=self._back, args=(far, near, over), daemon=True)
+            back.start()
             sent = 0
             while data := near.recv(65536):
                 far.sendall(data)
@@ -178,15 +180,19 @@ class UploadCutter:
                     cut = sent >= self._after and self.left > 0
                     self.left -= cut
                 if cut:
-                    far.shutdown(socket.SHUT_WR)  # what came so far is to arrive
+                    # What came so far is to arrive, and to be read, before anybody asks how much.
+                    over.set()
+                    far.shutdown(socket.SHUT_WR)
+                    back.join(60)
                     near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
                     return
 
     @staticmethod
-    def _back(far: socket.socket, near: socket.socket) -> None:
+    def _back(far: socket.socket, near: socket.socket, over: threading.Event) -> None:
         with contextlib.suppress(OSError, ValueError):
             while data := far.recv(65536):
-                near.sendall(data)
+                if not over.is_set():
+                    near.sendall(data)
 
 
 def token_registry(folder: Path) -> Registry:
