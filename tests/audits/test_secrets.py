@@ -298,7 +298,7 @@ def test_code_that_only_speaks_of_passwords(path: str, text: str) -> None:
     [
         ("/etc/shadow", "a:*:1::::::\nroot:$6$salt$%s:19000:0:::::\n", "password-hash"),
         ("/etc/shadow-", "root:!$y$j9T$%s:19000:0:::::\n", "password-hash"),
-        ("/root/.npmrc", "//registry.npmjs.org/:_authToken=%s\n", "npmrc"),
+        ("/root/.npmrc", "//npm.example/:_authToken=%s\n", "npmrc"),
         ("/root/.pypirc", "[pypi]\nusername = me\npassword = %s\n", "pypirc"),
         ("/root/.netrc", "machine a.b login me password %s\n", "netrc"),
         ("/root/.git-credentials", "https://me:%s@git.internal\n", "git-credentials"),

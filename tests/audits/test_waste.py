@@ -386,7 +386,7 @@ def test_duplicates_read_little(server: FaultServer) -> None:
 # --- caches ---------------------------------------------------------------------------------------
 
 LEFT = {
-    "apt lists": "var/lib/apt/lists/deb.debian.org_Packages",
+    "apt lists": "var/lib/apt/lists/mirror.example_Packages",
     "apt archives": "var/cache/apt/pkgcache.bin",
     "apk": "var/cache/apk/APKINDEX.1.tar.gz",
     "dnf": "var/cache/dnf/x.solv",
