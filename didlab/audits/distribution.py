@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from didlab.audits import endoflife
-from didlab.errors import InvalidArgument, PathError, PathNotFound, UnsafeContent, printable
+from didlab.errors import InvalidArgument, PathError, UnsafeContent, printable
 from didlab.views import html
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class OperatingSystem:
 
 def of(layers: Layers) -> OperatingSystem:
     """Return the operating system of an image. Raises as `Layers.merged`."""
-    merged = layers.merged()
     for path in _PATHS:
         try:
-            content = layers.at(path, merged)
-        except (PathNotFound, PathError, UnsafeContent):
+            content = layers.file(path)
+        except (PathError, UnsafeContent):
             continue
-        return described(fields(content.read_at(0, min(content.size, _SIZE))))
+        if content is not None:
+            return described(fields(content.read_at(0, min(content.size, _SIZE))))
     return OperatingSystem()
 
 

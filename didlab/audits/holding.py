@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from didlab.files.picking import wants
+from didlab.files.standing import Unsure
 from didlab.files.table import FILE, HARDLINK, Table
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def holding(layers: Layers, look: Look, told: Sequence[Mapping[bytes, Any]]) -> 
     -----
     Costs no request after `Layers.learn`.
     """
+    quick = _quick(layers, told)
+    if quick is not None:
+        yield from quick
+        return
     import numpy as np
 
     merged = layers.merged().table
@@ -58,6 +63,22 @@ def holding(layers: Layers, look: Look, told: Sequence[Mapping[bytes, Any]]) -> 
             # Another name of a file that is known by its other ones; or the folder is elsewhere.
             elif wants(look, path, merged.sizes[row]):
                 yield Held(path, layer, known[0])
+
+
+def _quick(layers: Layers, told: Sequence[Mapping[bytes, Any]]) -> list[Held] | None:
+    """Return them without a merge; None where only that tells."""
+    standing = layers.standing()
+    if standing is None:
+        return None
+    try:
+        return [
+            Held(path, layer, path)
+            for layer, facts in enumerate(told)
+            if facts
+            for path in standing.left(layer, facts)
+        ]
+    except Unsure:
+        return None
 
 
 def _rows(table: Table, facts: Mapping[bytes, Any]) -> dict[int, list[bytes]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from didlab._once import Once
 from didlab.files.chunks import Chunks
 from didlab.files.sniff import Kind
 from didlab.files.spans import Spans
 from didlab.files.table import Table
+
+if TYPE_CHECKING:
+    from didlab.files.standing import Sketch
 
 
 class LayerIndex:
@@ -64,11 +68,18 @@ class LayerIndex:
         self._spans = Once(spans)
         self._chunks = Once(chunks)
         self._captured = Once(captured)
+        whole = self._table
+        self._sketch = Once(lambda: _drawn(whole()))
 
     @property
     def table(self) -> Table:
         """The entries as stored."""
         return self._table()
+
+    @property
+    def sketch(self) -> Sketch | None:
+        """How the layer is asked for a few paths; None where only a merge tells what it does."""
+        return self._sketch()
 
     @property
     def compression(self) -> Kind:
@@ -91,3 +102,10 @@ class LayerIndex:
     def captured(self) -> Mapping[bytes, bytes]:
         """Content of small files that everybody asks for, by path."""
         return self._captured()
+
+
+def _drawn(table: Table) -> Sketch | None:
+    # Not with the modules: only audits ask.
+    from didlab.files.standing import sketch
+
+    return sketch(table)

@@ -30,6 +30,7 @@ from didlab.sources.base import Source
 if TYPE_CHECKING:
     import io
 
+    from didlab.files.standing import Standing
     from didlab.model.manifest import Manifest
 
 #: A span that decodes to more is not taken into memory to read one file of it: it would not stay
@@ -148,6 +149,49 @@ class Layers:
             if table.find(path) >= 0 or touched(table, path):
                 return None
         return None
+
+    # --- without a merge ---------------------------------------------------------------------
+
+    def standing(self) -> Standing | None:
+        """Return what a few paths can be asked of; None where only `merged` tells.
+
+        Costs what listing the layers costs. Raises as `indexes`.
+        """
+        from didlab.files.standing import Standing, Unsure
+
+        try:
+            return Standing([index.sketch for index in self.indexes()])
+        except Unsure:
+            return None
+
+    def file(self, path: bytes) -> Content | None:
+        """Return the content of the regular file that a path leads to; None where none is there.
+
+        Raises
+        ------
+        PathError, UnsafeContent
+            Where links lead in a circle, or out of the image. And as `merged`.
+        """
+        from didlab.files.standing import Unsure
+
+        standing = self.standing()
+        try:
+            if standing is None:
+                raise Unsure
+            found = standing.file(path)
+        except Unsure:
+            try:
+                return self.at(path, self.merged())
+            except PathNotFound:
+                return None
+        if found is None:
+            return None
+        home, row = found
+        index = self.index(home)
+        known = self.came(index, index.table.paths[row])
+        if known is not None:
+            return Bytes(known)
+        return self.content(home, index, index.table.entry(row), row)
 
     # --- the merged file system --------------------------------------------------------------
 
