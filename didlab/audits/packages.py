@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +13,9 @@ from didlab.audits.ecosystems.look import Found, PackagesLook, found
 from didlab.audits.ecosystems.package import ECOSYSTEMS, Package
 from didlab.audits.ecosystems.purl import Distro, purl
 from didlab.audits.holding import Held, holding
-from didlab.errors import (
-    InvalidArgument,
-    MalformedContent,
-    printable,
-)
+from didlab.errors import InvalidArgument, MalformedContent, printable
 from didlab.files import paths as names
+from didlab.files.looking import Encoded
 from didlab.views import frames
 
 if TYPE_CHECKING:
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger("didlab")
-#: Packages of one file that are worth remembering, and not too many to.
-_REMEMBERED = range(50, 5000)
+#: Bytes of facts of one file that are worth remembering, and not too many to: some thousand
+#: packages.
+_REMEMBERED = range(4 * 1024, 512 * 1024)
 
 
 class Installed(NamedTuple):
@@ -56,16 +55,22 @@ def frame(layers: Layers, reference: str, *, ecosystem: str | None = None) -> pd
     return frames.frame("packages", rows(listed, distro(layers)), reference=reference)
 
 
-def rows(listed: Sequence[Installed], where: Distro | None) -> list[tuple[Any, ...]]:
+def rows(listed: Iterable[Installed], where: Distro | None) -> list[tuple[Any, ...]]:
     """Return the rows of the table, sorted."""
-    made = [
-        (
+    return sorted(_rows(listed, where), key=order)
+
+
+def _rows(listed: Iterable[Installed], where: Distro | None) -> Iterator[tuple[Any, ...]]:
+    for package, path, layer in listed:
+        yield (
             *(package.ecosystem, package.name, package.version, package.architecture),
             *(package.source, package.license, purl(package, where), names.shown(path), layer),
         )
-        for package, path, layer in listed
-    ]
-    return sorted(made, key=lambda row: (row[0], row[1], row[2] or "", row[7], row[3] or ""))
+
+
+def order(row: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return what the rows of the table are sorted by."""
+    return row[0], row[1], row[2] or "", row[7], row[3] or ""
 
 
 def installed(layers: Layers) -> list[Installed]:
@@ -88,62 +93,130 @@ def read(layers: Layers) -> tuple[list[Installed], list[str]]:
     ------
     As `Layers.learn`.
     """
-    look = PackagesLook()
-    told = layers.learn([look])[look.name]
-    seen: set[tuple[int, bytes]] = set()
     listed: list[Installed] = []
-    problems: list[str] = []
-    for held in holding(layers, look, told):
-        now = _read(told, held.layer, held.key)
-        listed += _since(told, held, now)
-        if now.problems and (held.layer, held.key) not in seen:
-            seen.add((held.layer, held.key))
-            told_of = f"{names.shown(held.path)} of layer {held.layer}"
-            problems.append(f"{told_of}: {printable('; '.join(now.problems), 500)}")
-    return listed, problems
+    problems: dict[tuple[int, bytes], str] = {}
+    for source in sources(layers):
+        listed += known(source)
+        if (wrong := problem(source)) is not None:
+            problems.setdefault((source.versions[0].layer, source.key), wrong)
+    return listed, list(problems.values())
 
 
-def _since(told: Sequence[dict[bytes, Any]], held: Held, now: Found) -> Iterator[Installed]:
+class Version(NamedTuple):
+    """What one layer's version of a file tells, as it is kept."""
+
+    layer: int
+    facts: Encoded
+
+
+class Source(NamedTuple):
+    """A file of the merged file system that tells of packages.
+
+    Attributes
+    ----------
+    path, key : bytes
+        Where it is there, and where in its layer.
+    versions : tuple of Version
+        The one that holds, then those that lower layers have.
+    """
+
+    path: bytes
+    key: bytes
+    versions: tuple[Version, ...]
+
+
+def sources(layers: Layers) -> list[Source]:
+    """Return the files that tell of packages. Raises as `Layers.learn`."""
+    look = PackagesLook()
+    told = layers.recorded([look])[look.name]
+    return [
+        Source(held.path, held.key, tuple(_versions(told, held)))
+        for held in holding(layers, look, told)
+    ]
+
+
+def _versions(told: Sequence[Mapping[bytes, Encoded]], held: Held) -> Iterator[Version]:
+    for layer in range(held.layer, -1, -1):
+        facts = told[layer].get(held.key)
+        if facts is not None:
+            yield Version(layer, facts)
+
+
+def problem(source: Source) -> str | None:
+    """Return what of a file could not be read, None where all was."""
+    layer, facts = source.versions[0]
+    wrong = _found(facts).problems
+    if not wrong:
+        return None
+    return f"{names.shown(source.path)} of layer {layer}: {printable('; '.join(wrong), 500)}"
+
+
+def known(source: Source) -> Sequence[Installed]:
+    """Return the packages that a file tells of; images of a fleet have most files in common."""
+    return _remembered(source) if _weight(source) in _REMEMBERED else _installed(source)
+
+
+def rows_of(source: Source, where: Distro | None) -> Sequence[tuple[Any, ...]]:
+    """Return the rows of one file's packages."""
+    weight = _weight(source)
+    if weight in _REMEMBERED:
+        return _many_rows(source, where)
+    return _few_rows(source, where) if weight < _REMEMBERED.start else _rows_of(source, where)
+
+
+def _rows_of(source: Source, where: Distro | None) -> tuple[tuple[Any, ...], ...]:
+    return tuple(_rows(known(source), where))
+
+
+_many_rows = lru_cache(maxsize=64)(_rows_of)
+_few_rows = lru_cache(maxsize=10_000)(_rows_of)
+
+
+def _weight(source: Source) -> int:
+    return sum(len(version.facts) for version in source.versions)
+
+
+def _installed(source: Source) -> tuple[Installed, ...]:
     """Say of each package since which layer the file has told of this version of it."""
-    since = {_name(package): held.layer for package in now.packages}
+    (held, facts), *lower = source.versions
+    packages = _found(facts).packages
+    since = {_name(package): held for package in packages}
     # A layer that changes one package writes the whole database again.
-    going = {_name(package): package.version for package in now.packages}
-    for layer in range(held.layer - 1, -1, -1):
+    going = {_name(package): package.version for package in packages} if lower else {}
+    for layer, earlier in lower:
         if not going:
             break
-        if held.key not in told[layer]:
-            continue
-        before = {_name(one): one.version for one in _read(told, layer, held.key).packages}
+        before = {_name(one): one.version for one in _found(earlier).packages}
         going = {
             name: version
             for name, version in going.items()
             if name in before and before[name] == version
         }
         since.update(dict.fromkeys(going, layer))
-    for package in now.packages:
-        yield Installed(package, held.path, since[_name(package)])
+    return tuple(Installed(package, source.path, since[_name(package)]) for package in packages)
+
+
+_remembered = lru_cache(maxsize=64)(_installed)
 
 
 def _name(package: Package) -> tuple[str, str, str | None]:
     return package.ecosystem, package.name, package.architecture
 
 
-def _read(told: Sequence[dict[bytes, Any]], layer: int, key: bytes) -> Found:
-    facts = told[layer][key]
+def _found(facts: Encoded) -> Found:
+    return _parsed(facts) if len(facts) in _REMEMBERED else _parse(facts)
+
+
+def _parse(facts: Encoded) -> Found:
     try:
-        if len(facts) in _REMEMBERED:
-            return _remembered(tuple(map(tuple, facts)))
-        return found(facts)
+        return found(json.loads(facts))
     except MalformedContent as error:
         return Found(None, [], [error.message])
-    except TypeError:
+    except (TypeError, ValueError):
         return Found(None, [], ["no facts about packages"])
 
 
-@lru_cache(maxsize=64)
-def _remembered(facts: tuple[tuple[Any, ...], ...]) -> Found:
-    """Return what facts mean; the images of a fleet have most databases in common."""
-    return found(list(facts))
+_parsed = lru_cache(maxsize=64)(_parse)
 
 
 def distro(layers: Layers) -> Distro | None:

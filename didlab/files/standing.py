@@ -35,7 +35,7 @@ _PLAIN = re.compile(rb"(?:/(?!\.{0,2}(?:/|\Z))[^/]+)+", re.DOTALL)
 _numbers = count()
 
 
-class Unsure(Exception):  # noqa: N818 - no error: the answer takes a merge
+class Unsure(Exception):
     """Only a merge tells."""
 
 

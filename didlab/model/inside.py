@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from didlab.blobs import store as stores
@@ -30,6 +30,7 @@ from didlab.sources.base import Source
 if TYPE_CHECKING:
     import io
 
+    from didlab.files.looking import Encoded
     from didlab.files.standing import Standing
     from didlab.model.manifest import Manifest
 
@@ -105,9 +106,18 @@ class Layers:
         """
         from didlab.model import learning
 
+        return learning.learned(*self._learning(looks))
+
+    def recorded(self, looks: Sequence[Look]) -> dict[str, list[Mapping[bytes, Encoded]]]:
+        """Return what `learn` does as JSON: the same bytes for every image that has a layer."""
+        from didlab.model import learning
+
+        return learning.recorded(*self._learning(looks))
+
+    def _learning(self, looks: Sequence[Look]) -> tuple[Any, ...]:
         self._manifest._config()
         title = f"looking into {self._reference}"
-        return learning.learned(self._source, self._wanted, looks, title, self._manner)
+        return self._source, self._wanted, looks, title, self._manner
 
     def came(self, index: LayerIndex, path: bytes) -> bytes | None:
         """Return content that came along when a layer was listed, of its last entry of a path."""

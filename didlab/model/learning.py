@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from didlab.export import progress as bars
 from didlab.files import kept, toc
 from didlab.files.index import LayerIndex
+from didlab.files.looking import Encoded
 from didlab.files.looks import Facts, Look
 from didlab.files.underway import Claims, Key
 from didlab.model import indexing
@@ -41,17 +42,23 @@ def learned(
     ------
     DigestMismatch, CompressionInvalid, TarInvalid, LimitExceeded, BlobNotFound, TransportError
     """
-    found = Learning(source, layers, looks, title, manner).run()
+    found = recorded(source, layers, looks, title, manner)
     return {
-        look.name: [
-            {
-                path: json.loads(text)
-                for path, text in found[_key(one.descriptor)][look.name].items()
-            }
-            for one in layers
-        ]
-        for look in looks
+        name: [{path: json.loads(text) for path, text in of_layer.items()} for of_layer in told]
+        for name, told in found.items()
     }
+
+
+def recorded(
+    source: Source,
+    layers: Sequence[indexing.Wanted],
+    looks: Sequence[Look],
+    title: str,
+    manner: Manner,
+) -> dict[str, list[Mapping[bytes, Encoded]]]:
+    """Return what `learned` does as it is kept: who reads many images knows it by its bytes."""
+    found = Learning(source, layers, looks, title, manner).run()
+    return {look.name: [found[_key(one.descriptor)][look.name] for one in layers] for look in looks}
 
 
 def _key(descriptor: Descriptor) -> Key:

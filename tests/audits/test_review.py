@@ -197,6 +197,7 @@ def test_a_database_in_common_is_understood_once(
     own = packages.found
     monkeypatch.setattr(packages, "found", lambda facts: (asked.append(len(facts)), own(facts))[1])
     packages._remembered.cache_clear()
+    packages._parsed.cache_clear()
     report = didlab.audit([f"{server.host}/lab/app:{n}" for n in range(4)], ["packages"], workers=1)
     assert len(report["packages"]) == 400
     assert asked == [100]

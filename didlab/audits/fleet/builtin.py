@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from didlab.audits.fleet.check import Check
@@ -14,9 +13,7 @@ from didlab.views import secrets
 from didlab.views.frames import SCHEMAS
 
 if TYPE_CHECKING:
-    from didlab.audits.ecosystems.purl import Distro
     from didlab.audits.fleet.view import ImageView
-    from didlab.audits.packages import Installed
 
 #: What `didlab.audit` does where nobody says: no layer is read for these.
 DEFAULT = ("config", "layers")
@@ -130,25 +127,21 @@ def _packages(image: ImageView) -> Columns:
 
     layers = image._inside()
     where = packages.distro(layers)
-    listed, problems = packages.read(layers)
-    rows = [_row(one, where) for one in listed]
-    # As `packages.rows` sorts.
-    rows.sort(key=lambda row: (row[0], row[1], row[2] or "", row[7], row[3] or ""))
+    rows: list[tuple[Any, ...]] = []
+    problems: dict[tuple[int, bytes], str] = {}
+    for source in packages.sources(layers):
+        rows += packages.rows_of(source, where)
+        if (wrong := packages.problem(source)) is not None:
+            problems.setdefault((source.versions[0].layer, source.key), wrong)
+    rows.sort(key=packages.order)
     names = [column.name for column in SCHEMAS["packages"]]
-    columns = Columns({name: [row[at] for row in rows] for at, name in enumerate(names)})
+    values = map(list, zip(*rows, strict=True)) if rows else ([] for _ in names)
+    columns = Columns(zip(names, values, strict=True))
     if problems:
-        more = f"{len(problems)} files cannot be read in full, first " if problems[1:] else ""
-        columns.error = told(PackagesInvalid(more + problems[0]))
+        first = next(iter(problems.values()))
+        more = f"{len(problems)} files cannot be read in full, first " if len(problems) > 1 else ""
+        columns.error = told(PackagesInvalid(more + first))
     return columns
-
-
-@lru_cache(maxsize=30_000)
-def _row(one: Installed, where: Distro | None) -> tuple[Any, ...]:
-    """Return a package's row: images of a fleet have most of them in common."""
-    from didlab.audits import packages
-
-    (row,) = packages.rows([one], where)
-    return row
 
 
 def _secret_looks() -> tuple[Look, ...]:

@@ -181,9 +181,9 @@ def _quick(values: Sequence[Any]) -> str:
     """Return the kind of a column that is plain already: most are."""
     types = set(map(type, values)) - {type(None)}
     if types == {str}:
-        there = [value for value in values if value is not None]
-        short = max(map(len, there)) <= TEXT
-        return "text" if short and all(map(str.isascii, there)) else ""
+        whole = "".join(filter(None, values))
+        short = len(whole) <= TEXT or max(map(len, filter(None, values))) <= TEXT
+        return "text" if short and whole.isascii() else ""
     if types == {int}:
         there = [value for value in values if value is not None]
         return "int" if min(there) >= -(2**63) and max(there) < 2**63 else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from didlab.audits.fleet.results import Result
@@ -33,22 +34,32 @@ class _Column:
         self.kinds: set[str] = set()
         self.numbers = array("i")
         self.values: list[Any] = []
-        self._known: dict[tuple[type, Any], int] = {}
+        # By type: True and 1.0 are no 1.
+        self._known: dict[type, dict[Any, int]] = {}
 
     def extend(self, values: Sequence[Any]) -> None:
-        for value in values:
-            if value is None:
-                self.numbers.append(-1)
-                continue
-            key = (type(value), value)
-            number = self._known.get(key)
-            if number is None:
-                number = self._known[key] = len(self.values)
-                self.values.append(value)
-            self.numbers.append(number)
+        types = set(map(type, values)) - {type(None)}
+        if len(types) == 1:
+            known = self._of(types.pop())
+            found = list(map(known.get, values))
+            if None in found:
+                found = [known.get(value) or self._number(known, value) for value in values]
+            self.numbers.extend(found)  # type: ignore[arg-type]
+            return
+        self.numbers.extend(self._number(self._of(type(value)), value) for value in values)
+
+    def _of(self, kind: type) -> dict[Any, int]:
+        return self._known.setdefault(kind, {None: -1})
+
+    def _number(self, known: dict[Any, int], value: Any) -> int:
+        number = known.get(value)
+        if number is None:
+            number = known[value] = len(self.values)
+            self.values.append(value)
+        return number
 
     def skip(self, count: int) -> None:
-        self.numbers.extend([-1] * count)
+        self.numbers.extend(repeat(-1, count))
 
     @property
     def kind(self) -> str:
