@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from typing import Any
@@ -19,6 +18,7 @@ from didlab.audits.fleet.check import Check
 from didlab.audits.fleet.checkpoint import Checkpoint
 from didlab.audits.fleet.drawing import Drawing
 from didlab.audits.fleet.handing import Handing
+from didlab.audits.fleet.naming import Naming
 from didlab.audits.fleet.packing import packed
 from didlab.audits.fleet.reads import ReadsLook
 from didlab.audits.fleet.report import INTERRUPTED, Report
@@ -32,13 +32,12 @@ from didlab.errors import DidlabError
 from didlab.files.looks import Look
 from didlab.files.underway import Key
 from didlab.model.indexing import Wanted
+from didlab.model.together import TOGETHER
 
 #: Tasks that are out for each worker.
 _AHEAD = 2
 #: Seconds that tasks which were called off get to end.
 _LEAVE = 2.0
-#: Places that a layer is asked of.
-_PLACES = 3
 
 _log = logging.getLogger("didlab")
 
@@ -66,7 +65,13 @@ class Run:
         self._threads = workers.Threads(count)
         self._executor = executor if executor is not None else self._threads
         self._here = workers.is_here(self._executor)
+        self._count = count
         self._most = count * _AHEAD if executor is not None else count + 2
+        # More layers at a time make a fast line no faster: the interpreter is one.
+        self._most_reading = (
+            self._most if executor is not None else min(count, max(TOGETHER, count // 2))
+        )
+        self._reading = self._looking = 0
         self._sent: dict[str, Any] = {one.name: one for one in checks}
         if not self._here:
             self._sent = {one.name: one for one in packed(checks)}
@@ -189,46 +194,32 @@ class Run:
     # --- 1: names ----------------------------------------------------------------------------
 
     def _resolve(self) -> list[Found]:
-        """Resolve all names in threads here, where the logins are."""
-        waiting: deque[tuple[tuple[int, ...], Target]] = deque(
-            ((number,), target) for number, target in enumerate(self._targets)
+        """Resolve all names; their layers are read meanwhile."""
+        naming = Naming(
+            self._targets, self._platforms, self._count, self._tasks, self._stop, self._heard
         )
-        found: dict[tuple[int, ...], list[Found]] = {}
-        left: dict[tuple[int, ...], str] = {at: target.name for at, target in waiting}
-
-        def handle(at: tuple[int, ...], target: Target) -> None:
-            def done(answer: list[Target] | list[Found]) -> None:
-                left.pop(at, None)
-                if target.expand is None:
-                    found[at] = [one for one in answer if isinstance(one, Found)]
-                    self._strictly(found[at])
-                    return
-                more = [one for one in answer if isinstance(one, Target)]
-                for number, one in reversed(list(enumerate(more))):
-                    waiting.appendleft(((*at, number), one))
-                    left[(*at, number)] = one.name
-
-            def failed(error: str) -> None:
-                left.pop(at, None)
-                found[at] = [Found(target.name, error=error)]
-                self._strictly(found[at])
-
-            self._tasks.submit(
-                self._threads, done, failed, _resolved, self._stop, target, self._platforms
-            )
-
         try:
-            while (waiting or self._tasks.out) and not self._stop.is_set():
-                while waiting and len(self._tasks.out) < self._threads._count + 2:
-                    handle(*waiting.popleft())
+            while naming.busy and not self._stop.is_set():
+                naming.hand_out()
+                self._send_layers()
                 self._tasks.take_in(pausing.LOOK)
         finally:
-            if self._stop.is_set() or left:
-                for at, name in left.items():
-                    found[at] = [Found(name, error=INTERRUPTED)]
-            listed = [one for at in sorted(found) for one in found[at]]
+            naming.close()
+            listed = naming.listed()
             self.report._resolved(listed)
         return listed
+
+    def _heard(self, found: Sequence[Found]) -> None:
+        self._strictly(found)
+        for one in found:
+            if one.unit is None:
+                continue
+            known = self._known(one.unit.digest)
+            if any(check.layers for check in self._checks if check.name not in known):
+                self._work.need(one.unit)
+
+    def _known(self, digest: str) -> dict[str, Result]:
+        return {} if self._checkpoint is None else self._checkpoint.known(digest, self._keys)
 
     def _strictly(self, found: Sequence[Found]) -> None:
         for one in found:
@@ -238,12 +229,10 @@ class Run:
     # --- 2: what is to be done ----------------------------------------------------------------
 
     def _plan(self, found: Sequence[Found]) -> None:
-        self._work = Work(found)
+        self._work.name(found)
         for digest, image in list(self._work.images.items()):
             self._check()
-            known: dict[str, Result] = {}
-            if self._checkpoint is not None:
-                known = self._checkpoint.known(digest, self._keys)
+            known = self._known(digest)
             image.checks = [one for one in self._checks if one.name not in known]
             if known:
                 self.report._tables_of(digest, known)
@@ -260,14 +249,21 @@ class Run:
     def _look(self) -> None:
         while self._work.ready or self._work.queue or self._tasks.out:
             self._check()
-            while (self._work.ready or self._work.queue) and len(self._tasks.out) < self._most:
-                # Images first: what they need was just learned.
-                if self._work.ready:
-                    self._send_image(self._work.ready.popleft())
-                else:
-                    self._send_layer(self._work.queue.popleft())
+            # Images first: what they need was just learned.
+            while self._work.ready and self._reading + self._looking < self._most:
+                self._send_image(self._work.ready.popleft())
                 self._check()
+            self._send_layers()
             self._tasks.take_in(pausing.LOOK)
+
+    def _send_layers(self) -> None:
+        while (
+            self._work.queue
+            and self._reading < self._most_reading
+            and self._reading + self._looking < self._most
+        ):
+            self._send_layer(self._work.queue.popleft())
+            self._check()
 
     def _send_layer(self, layer: Layer) -> None:
         location = next(iter(layer.sources))
@@ -282,6 +278,7 @@ class Run:
             if answer.error is not None:
                 failed(answer.error)
                 return
+            self._reading -= 1
             if answer.luggage is not None:
                 self._carried = True
                 key = (layer.wanted.descriptor.digest, layer.wanted.descriptor.size)
@@ -289,12 +286,14 @@ class Run:
             self._learned(layer)
 
         def failed(error: str) -> None:
+            self._reading -= 1
             if layer.sources:
                 _log.info("layer %s: %s", layer.wanted.descriptor.digest, error)
                 self._send_layer(layer)
                 return
             self._learned(layer, error)
 
+        self._reading += 1
         self._tasks.submit(
             self._executor, done, failed, tasks.learn, job, *([count] if self._here else [])
         )
@@ -329,6 +328,7 @@ class Run:
         )
 
         def done(answer: ImageDone) -> None:
+            self._looking -= 1
             if answer.missing:
                 self._carried = self._carried or not self._here
                 self._work.ready.appendleft(image)
@@ -336,12 +336,14 @@ class Run:
             self._over(image, answer.results, answer.seconds)
 
         def failed(error: str) -> None:
+            self._looking -= 1
             self.report._failed(unit.digest, error)
             self._work.images.pop(unit.digest, None)
             self._tell()
             if self._strict:
                 raise _raised(image.references[0], None, error)
 
+        self._looking += 1
         self._tasks.submit(self._executor, done, failed, tasks.look, job)
 
     def _luggage(self, layers: Sequence[Wanted]) -> dict[Key, bytes]:
@@ -375,16 +377,6 @@ class Run:
 
 class _Ended(Exception):
     """It was called off."""
-
-
-def _resolved(
-    stop: pausing.Stop, target: Target, platforms: resolving.Platforms
-) -> list[Target] | list[Found]:
-    pausing.stop.set(stop)
-    pausing.check()
-    if target.expand is not None:
-        return target.expand()
-    return resolving.resolve(target, platforms)
 
 
 def _raised(reference: str, check: str | None, error: str) -> DidlabError:

@@ -25,6 +25,9 @@ class Layer:
         self.waiting: list[Image] = []
         #: Bytes that progress was told of.
         self.counted = 0
+        self.over = False
+        #: Why nothing is known of it.
+        self.error: str | None = None
 
 
 class Image:
@@ -58,35 +61,47 @@ class Work:
         In the order in which images need them.
     """
 
-    def __init__(self, found: Iterable[Found] = ()) -> None:
+    def __init__(self) -> None:
         self.images: dict[str, Image] = {}
         self.layers: dict[Key, Layer] = {}
         self.ready: deque[Image] = deque()
         self.queue: deque[Layer] = deque()
+
+    def name(self, found: Iterable[Found]) -> None:
+        """Take note of images, in the order of their names."""
         for one in found:
             if one.unit is not None:
                 image = self.images.setdefault(one.unit.digest, Image(one.unit))
                 image.references.append(one.reference)
 
-    def add(self, image: Image) -> None:
-        """Have an image done, whose checks are known now."""
-        for one in image.layers:
+    def need(self, unit: Unit) -> list[Layer]:
+        """Have an image's layers learned; return each once."""
+        needed: dict[Key, Layer] = {}
+        for one in unit.layers:
             key = (one.descriptor.digest, one.descriptor.size)
             layer = self.layers.get(key)
             if layer is None:
                 layer = self.layers[key] = Layer(one)
                 self.queue.append(layer)
             if len(layer.sources) < _PLACES:
-                layer.sources.setdefault(image.unit.source.location, image.unit.source)
-            # The same layer twice in an image is waited for once.
-            if image not in layer.waiting[-1:]:
+                layer.sources.setdefault(unit.source.location, unit.source)
+            needed[key] = layer
+        return list(needed.values())
+
+    def add(self, image: Image) -> None:
+        """Have an image done, whose checks are known now."""
+        for layer in self.need(image.unit) if image.layers else ():
+            if not layer.over:
                 layer.waiting.append(image)
                 image.pending += 1
+            elif layer.error is not None:
+                image.broken[layer.wanted.descriptor.digest] = layer.error
         if not image.pending:
             self.ready.append(image)
 
     def learned(self, layer: Layer, error: str | None = None) -> None:
         """Take note of a layer that is known now, or why it will not be."""
+        layer.over, layer.error = True, error
         for image in layer.waiting:
             if error is not None:
                 image.broken[layer.wanted.descriptor.digest] = error
