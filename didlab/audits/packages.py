@@ -204,7 +204,9 @@ def _name(package: Package) -> tuple[str, str, str | None]:
 
 
 def _found(facts: Encoded) -> Found:
-    return _parsed(facts) if len(facts) in _REMEMBERED else _parse(facts)
+    if len(facts) in _REMEMBERED:
+        return _parsed(facts)
+    return _parsed_few(facts) if len(facts) < _REMEMBERED.start else _parse(facts)
 
 
 def _parse(facts: Encoded) -> Found:
@@ -217,6 +219,7 @@ def _parse(facts: Encoded) -> Found:
 
 
 _parsed = lru_cache(maxsize=64)(_parse)
+_parsed_few = lru_cache(maxsize=10_000)(_parse)
 
 
 def distro(layers: Layers) -> Distro | None:

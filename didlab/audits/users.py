@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 from didlab.audits import accounts
 from didlab.audits.accounts import Account
 from didlab.audits.holding import holding
-from didlab.errors import DidlabError, LimitExceeded, PathError, PathNotFound, UnsafeContent
+from didlab.errors import DidlabError, LimitExceeded, PathError, UnsafeContent
 from didlab.files.looks import Facts, Look
 from didlab.views import frames
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from didlab.files.kept import Merged
     from didlab.model.inside import Layers
 
 __all__ = ["ShadowLook", "frame", "rows"]
@@ -63,16 +62,15 @@ def rows(layers: Layers) -> list[tuple[Any, ...]]:
     """
     look = ShadowLook()
     told = layers.learn([look])[look.name]
-    merged = layers.merged()
-    found = accounts.accounts(_content(layers, merged, _PASSWD))
+    found = accounts.accounts(_content(layers, _PASSWD))
     if not found:
         return []
-    groups = accounts.groups(_content(layers, merged, _GROUP))
+    groups = accounts.groups(_content(layers, _GROUP))
     shadow = next((one for one in holding(layers, look, told) if one.path == _SHADOW), None)
     if shadow is not None:
         passwords = _passwords(told[shadow.layer][shadow.key])
     else:  # behind a link, or too large to be looked at
-        passwords = accounts.shadow(_content(layers, merged, _SHADOW))
+        passwords = accounts.shadow(_content(layers, _SHADOW))
     numbers: dict[int, str] = {}
     member: dict[str, list[str]] = {}
     for name, (gid, members) in groups.items():
@@ -81,7 +79,7 @@ def rows(layers: Layers) -> list[tuple[Any, ...]]:
         for one in dict.fromkeys(members):
             if one in found:
                 member.setdefault(one, []).append(name)
-    since = _since(layers, merged, found)
+    since = _since(layers, found)
     made = []
     for name, user in found.items():
         first = numbers.get(user.gid) if user.gid is not None else None
@@ -108,10 +106,12 @@ def _passwords(facts: Facts) -> dict[str, str]:
     return found
 
 
-def _content(layers: Layers, merged: Merged, path: bytes) -> bytes:
+def _content(layers: Layers, path: bytes) -> bytes:
     try:
-        content = layers.at(path, merged)
-    except (PathNotFound, PathError, UnsafeContent):
+        content = layers.file(path)
+    except (PathError, UnsafeContent):
+        content = None
+    if content is None:
         return b""
     raw = content.read_at(0, min(content.size, accounts.LIMIT + 1))
     if not accounts.is_whole(raw):
@@ -125,9 +125,9 @@ def _content(layers: Layers, merged: Merged, path: bytes) -> bytes:
     return raw
 
 
-def _since(layers: Layers, merged: Merged, found: dict[str, Account]) -> dict[str, int]:
+def _since(layers: Layers, found: dict[str, Account]) -> dict[str, int]:
     """Say of each user since which layer passwd has it with this number and first group."""
-    home = _home(merged)
+    home = _home(layers)
     since = dict.fromkeys(found, home)
     going = set(found)
     for layer in range(home - 1, -1, -1):
@@ -143,10 +143,18 @@ def _since(layers: Layers, merged: Merged, found: dict[str, Account]) -> dict[st
     return since
 
 
-def _home(merged: Merged) -> int:
+def _home(layers: Layers) -> int:
     """Return the layer that has the content of passwd."""
     from didlab.files import links
+    from didlab.files.standing import Unsure
 
+    try:
+        place = layers.stands(_PASSWD)
+    except Unsure:
+        place = None
+    if place is not None:
+        return place[0]
+    merged = layers.merged()
     table = merged.near(_PASSWD)
     try:
         row = links.resolve(table, _PASSWD)

@@ -174,6 +174,21 @@ class Layers:
         except Unsure:
             return None
 
+    def stands(self, path: bytes) -> tuple[int, int] | None:
+        """Return layer and row of the regular file that a path leads to; None where none is there.
+
+        Raises
+        ------
+        Unsure
+            Only `merged` tells.
+        """
+        from didlab.files.standing import Unsure
+
+        standing = self.standing()
+        if standing is None:
+            raise Unsure
+        return standing.file(path)
+
     def file(self, path: bytes) -> Content | None:
         """Return the content of the regular file that a path leads to; None where none is there.
 
@@ -184,19 +199,17 @@ class Layers:
         """
         from didlab.files.standing import Unsure
 
-        standing = self.standing()
         try:
-            if standing is None:
-                raise Unsure
-            found = standing.file(path)
+            found = self.stands(path)
         except Unsure:
             try:
                 return self.at(path, self.merged())
             except PathNotFound:
                 return None
-        if found is None:
-            return None
-        home, row = found
+        return None if found is None else self.standing_content(*found)
+
+    def standing_content(self, home: int, row: int) -> Content:
+        """Return the content of a row that `stands` gave."""
         index = self.index(home)
         known = self.came(index, index.table.paths[row])
         if known is not None:

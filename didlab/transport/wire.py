@@ -29,6 +29,7 @@ from didlab.errors import (
 )
 from didlab.transport import failures
 from didlab.transport.adapter import Adapter, Refused, Sendable, open_answer
+from didlab.transport.environ import environ_proxies
 from didlab.transport.log import RequestLog, Row
 from didlab.transport.options import DIRECT, Options, Proxy, parse_proxy
 from didlab.transport.secret import Secret
@@ -269,7 +270,7 @@ class Wire:
             return {}
         return {
             name: Secret("socks5h" + value[6:] if value.startswith("socks5:") else value)
-            for name, value in requests.utils.get_environ_proxies(str(url), no_proxy=None).items()
+            for name, value in environ_proxies(str(Url(url.origin, "/"))).items()
         }
 
     def proxy(self, url: Url) -> Proxy | None:

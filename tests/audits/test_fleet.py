@@ -340,8 +340,9 @@ def test_on_error_raise_ends_it(repository: str) -> None:
 
 
 def test_a_registry_that_dies_midway(own_registry: Registry) -> None:
-    # One thread: the last layer is asked for after the first image was looked at.
-    images = [make_image([{"n": b"%d" % n}]) for n in range(4)]
+    # One thread, and layers that take longer than names: the last layer is asked for after the
+    # first image was looked at.
+    images = [make_image([{"n": NOISE.randbytes(16_000_000)}]) for _ in range(4)]
     with Pusher(own_registry.host) as pusher:
         for number, image in enumerate(images):
             pusher.image("lab/app", str(number), image)

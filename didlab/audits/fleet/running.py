@@ -19,6 +19,7 @@ from didlab.audits.fleet.checkpoint import Checkpoint
 from didlab.audits.fleet.drawing import Drawing
 from didlab.audits.fleet.handing import Handing
 from didlab.audits.fleet.naming import Naming
+from didlab.audits.fleet.pace import Pace
 from didlab.audits.fleet.packing import packed
 from didlab.audits.fleet.reads import ReadsLook
 from didlab.audits.fleet.report import INTERRUPTED, Report
@@ -32,10 +33,11 @@ from didlab.errors import DidlabError
 from didlab.files.looks import Look
 from didlab.files.underway import Key
 from didlab.model.indexing import Wanted
-from didlab.model.together import TOGETHER
 
 #: Tasks that are out for each worker.
 _AHEAD = 2
+#: Images that wait for each task that may be out, until no more layers are read for others.
+_BEHIND = 8
 #: Seconds that tasks which were called off get to end.
 _LEAVE = 2.0
 
@@ -67,10 +69,9 @@ class Run:
         self._here = workers.is_here(self._executor)
         self._count = count
         self._most = count * _AHEAD if executor is not None else count + 2
-        # More layers at a time make a fast line no faster: the interpreter is one.
-        self._most_reading = (
-            self._most if executor is not None else min(count, max(TOGETHER, count // 2))
-        )
+        # Elsewhere tasks are in nobody's way here.
+        self._layers_pace = Pace(count) if self._here else None
+        self._images_pace = Pace(count) if self._here else None
         self._reading = self._looking = 0
         self._sent: dict[str, Any] = {one.name: one for one in checks}
         if not self._here:
@@ -249,17 +250,25 @@ class Run:
     def _look(self) -> None:
         while self._work.ready or self._work.queue or self._tasks.out:
             self._check()
-            # Images first: what they need was just learned.
-            while self._work.ready and self._reading + self._looking < self._most:
-                self._send_image(self._work.ready.popleft())
-                self._check()
             self._send_layers()
+            self._send_images()
             self._tasks.take_in(pausing.LOOK)
 
+    def _send_images(self) -> None:
+        while (
+            self._work.ready
+            and (self._images_pace is None or self._images_pace.allows(self._looking))
+            and self._reading + self._looking < self._most
+        ):
+            self._send_image(self._work.ready.popleft())
+            self._check()
+
     def _send_layers(self) -> None:
+        """Keep the line busy, unless images wait: what they need was just learned."""
         while (
             self._work.queue
-            and self._reading < self._most_reading
+            and len(self._work.ready) < self._most * _BEHIND
+            and (self._layers_pace is None or self._layers_pace.allows(self._reading))
             and self._reading + self._looking < self._most
         ):
             self._send_layer(self._work.queue.popleft())

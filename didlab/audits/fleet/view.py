@@ -11,6 +11,7 @@ from didlab.audits.fleet import reads
 from didlab.audits.fleet.reads import ReadsLook
 from didlab.errors import InvalidArgument, LimitExceeded, PathError, PathNotFound, UnsafeContent
 from didlab.files import links, paths
+from didlab.files.standing import Unsure
 from didlab.files.table import FILE
 from didlab.model.indexing import Manner
 
@@ -105,8 +106,14 @@ class ImageView:
     def exists(self, path: str | bytes | os.PathLike[str]) -> bool:
         """Whether there is something at a path, links followed."""
         layers = self._inside()
+        asked = paths.normalise(path)
         try:
-            layers.row(paths.normalise(path), layers.merged())
+            if layers.stands(asked) is not None:
+                return True
+        except Unsure:
+            pass
+        try:
+            layers.row(asked, layers.merged())
         except (PathNotFound, PathError, UnsafeContent):
             return False
         return True
@@ -123,12 +130,12 @@ class ImageView:
             More than 256 MiB.
         """
         layers = self._inside()
-        merged = layers.merged()
         asked = paths.normalise(path)
-        kept = self._kept(asked)
+        place = self._place(asked)
+        kept = None if place is None else self._kept(*place)
         if kept is not None:
             return kept
-        content = layers.at(asked, merged)
+        content = layers.standing_content(*place) if place else layers.at(asked, layers.merged())
         if content.size > MOST:
             raise LimitExceeded(
                 f"{paths.shown(asked)} in {self.reference} has {content.size} bytes",
@@ -138,29 +145,35 @@ class ImageView:
             )
         return content.read_at(0, content.size)
 
-    def _kept(self, path: bytes) -> bytes | None:
+    def _place(self, path: bytes) -> tuple[int, int] | None:
+        """Return layer and row of a regular file with content; None of anything else."""
+        layers = self._inside()
+        try:
+            place = layers.stands(path)
+        except Unsure:
+            merged = layers.merged()
+            row = layers.row(path, merged)
+            table = merged.table
+            if row == links.ROOT or table.types[row] != FILE:
+                return None
+            assert table.homes is not None
+            assert table.origins is not None
+            place = table.homes[row], table.origins[row]
+            if place[0] < 0 or layers.index(place[0]).kind != merged.kinds[place[0]]:
+                return None
+            # Of a path that comes twice the last one is kept.
+            own = layers.index(place[0]).table
+            if own.find(own.paths[place[1]]) != place[1]:
+                return None
+        if place is None or not layers.index(place[0]).table.sizes[place[1]]:
+            return None
+        return place
+
+    def _kept(self, home: int, row: int) -> bytes | None:
         """Return what a pass over its layer kept of a file."""
         if self._look is None:
             return None
-        layers = self._inside()
-        merged = layers.merged()
-        row = layers.row(path, merged)
-        table = merged.table
-        if row == links.ROOT or table.types[row] != FILE or not table.sizes[row]:
-            return None
-        assert table.homes is not None
-        assert table.origins is not None
-        home = table.homes[row]
-        if home < 0:
-            return None
-        own = layers.index(home).table
-        if layers.index(home).kind != merged.kinds[home]:
-            return None
-        key = own.paths[table.origins[row]]
-        # Of a path that comes twice the last one is kept.
-        if own.find(key) != table.origins[row]:
-            return None
-        facts = self._told[home].get(key)
+        facts = self._told[home].get(self._inside().index(home).table.paths[row])
         return None if facts is None else reads.content(facts)
 
     @cached_property
