@@ -65,7 +65,8 @@ def audit(
         at again by the same checks; errors are tried again. A name that ends in ``.parquet``
         is a Parquet file then (needs pyarrow), made of the lines at the end of each run.
     workers : int
-        Threads; with another executor, half of the tasks that are handed out at a time.
+        Threads, of which more than two read layers, or look at images, only while the processor
+        waits; with another executor, half of the tasks that are handed out at a time.
     wait : bool
         False: return at once; the report grows in the background (`Report.as_completed`).
     on_error : str
