@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -630,6 +631,30 @@ def test_cancel_keeps_what_is_done(repository: str, caplog: pytest.LogCaptureFix
     assert "late" not in frame["value"].tolist()
     assert "interrupted" in caplog.text
     assert "interrupted" in repr(report)
+
+
+def test_cancel_while_names_are_resolved() -> None:
+    """Layers are read meanwhile; every row says that it was interrupted."""
+    images = [make_image([{"n": b"%d" % n * 1000}]) for n in range(6)]
+    with FaultServer() as server:
+        for number, image in enumerate(images):
+            server.add_image("lab/app", str(number), image)
+        server.rule(lambda request: request.path.endswith("/manifests/5"), stall(60))
+        names = [f"{server.host}/lab/app:{number}" for number in range(6)]
+        report = didlab.audit(names, "packages", wait=False, trust_env=False)
+        layers = [image.layers[0]["digest"] for image in images[:5]]
+        for _ in range(600):
+            asked = {one.path.rpartition("/")[2] for one in server.requests}
+            if asked.issuperset(layers):
+                break
+            time.sleep(0.05)
+        assert asked.issuperset(layers)  # though nobody knows yet what the last one is
+        report.cancel()
+        report.wait()
+    assert report.interrupted
+    assert report.images["error"].tolist() == ["interrupted"] * 6
+    assert report.images["digest"].isna().tolist() == [False] * 5 + [True]
+    assert report["packages"]["error"].tolist() == ["interrupted"] * 6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -261,7 +261,6 @@ class Run:
             and self._reading + self._looking < self._most
         ):
             self._send_image(self._work.ready.popleft())
-            self._check()
 
     def _send_layers(self) -> None:
         """Keep the line busy, unless images wait: what they need was just learned."""
@@ -272,7 +271,6 @@ class Run:
             and self._reading + self._looking < self._most
         ):
             self._send_layer(self._work.queue.popleft())
-            self._check()
 
     def _send_layer(self, layer: Layer) -> None:
         location = next(iter(layer.sources))
