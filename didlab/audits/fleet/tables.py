@@ -162,16 +162,15 @@ def _series(kind: str, values: Sequence[Any], numbers: Any) -> pd.Series[Any]:
         rank[np.array(order, np.int64)] = np.arange(len(order))
         categories = pd.Index([str(values[number]) for number in order], dtype=text)
         return pd.Series(pd.Categorical.from_codes(rank[numbers], categories=categories))
-    found = np.empty(len(values) + 1, object)
-    found[:-1] = [_as(kind, value) for value in values]
-    found[-1] = None
-    cells = found[numbers]
+    # The distinct values become a column, and that is spread; -1 is the last one, none.
+    distinct = [*(_as(kind, value) for value in values), None]
     if kind == "time":
-        times: pd.Series[Any] = pd.Series(np.array(cells, "datetime64[us]")).dt.tz_localize("UTC")
-        return times
+        times: pd.Series[Any] = pd.Series(np.array(distinct, "datetime64[us]")[numbers])
+        aware: pd.Series[Any] = times.dt.tz_localize("UTC")
+        return aware
     dtype: Any = {"int": "Int64", "bool": "boolean", "float": "float64"}.get(kind, text)
-    made: pd.Series[Any] = pd.Series(cells, dtype=dtype)
-    return made
+    made: pd.Series[Any] = pd.Series(distinct, dtype=dtype)
+    return made.take(numbers).reset_index(drop=True)
 
 
 def _as(kind: str, value: Any) -> Any:
