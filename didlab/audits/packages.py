@@ -93,13 +93,8 @@ def read(layers: Layers) -> tuple[list[Installed], list[str]]:
     ------
     As `Layers.learn`.
     """
-    listed: list[Installed] = []
-    problems: dict[tuple[int, bytes], str] = {}
-    for source in sources(layers):
-        listed += known(source)
-        if (wrong := problem(source)) is not None:
-            problems.setdefault((source.versions[0].layer, source.key), wrong)
-    return listed, list(problems.values())
+    there = sources(layers)
+    return [one for source in there for one in known(source)], problems(there)
 
 
 class Version(NamedTuple):
@@ -142,13 +137,15 @@ def _versions(told: Sequence[Mapping[bytes, Encoded]], held: Held) -> Iterator[V
             yield Version(layer, facts)
 
 
-def problem(source: Source) -> str | None:
-    """Return what of a file could not be read, None where all was."""
-    layer, facts = source.versions[0]
-    wrong = _found(facts).problems
-    if not wrong:
-        return None
-    return f"{names.shown(source.path)} of layer {layer}: {printable('; '.join(wrong), 500)}"
+def problems(of: Iterable[Source]) -> list[str]:
+    """Return of each file what could not be read; of one with several names once."""
+    found: dict[tuple[int, bytes], str] = {}
+    for source in of:
+        layer, facts = source.versions[0]
+        if wrong := _found(facts).problems:
+            where = f"{names.shown(source.path)} of layer {layer}"
+            found.setdefault((layer, source.key), f"{where}: {printable('; '.join(wrong), 500)}")
+    return list(found.values())
 
 
 def known(source: Source) -> Sequence[Installed]:

@@ -127,20 +127,15 @@ def _packages(image: ImageView) -> Columns:
 
     layers = image._inside()
     where = packages.distro(layers)
-    rows: list[tuple[Any, ...]] = []
-    problems: dict[tuple[int, bytes], str] = {}
-    for source in packages.sources(layers):
-        rows += packages.rows_of(source, where)
-        if (wrong := packages.problem(source)) is not None:
-            problems.setdefault((source.versions[0].layer, source.key), wrong)
+    there = packages.sources(layers)
+    rows = [row for source in there for row in packages.rows_of(source, where)]
     rows.sort(key=packages.order)
     names = [column.name for column in SCHEMAS["packages"]]
     values = map(list, zip(*rows, strict=True)) if rows else ([] for _ in names)
     columns = Columns(zip(names, values, strict=True))
-    if problems:
-        first = next(iter(problems.values()))
-        more = f"{len(problems)} files cannot be read in full, first " if len(problems) > 1 else ""
-        columns.error = told(PackagesInvalid(more + first))
+    if problems := packages.problems(there):
+        more = f"{len(problems)} files cannot be read in full, first " if problems[1:] else ""
+        columns.error = told(PackagesInvalid(more + problems[0]))
     return columns
 
 
